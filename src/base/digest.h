@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * base/digest: SHA-256 (libmd), as 64 lower-case hexadecimal digits.
+ */
+#ifndef EX_BASE_DIGEST_H
+#define EX_BASE_DIGEST_H
+
+#include <stddef.h>
+
+enum { EX_DIGEST_TEXT = 65 }; /* with its NUL */
+
+typedef struct ex_digest ex_digest;
+ex_digest *ex__digest_new(void); /* NULL when memory is short */
+void ex__digest_add(ex_digest *digest, const void *data, size_t size);
+void ex__digest_finish(ex_digest *digest, char text[EX_DIGEST_TEXT]); /* frees */
+
+#endif
