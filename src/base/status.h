@@ -16,8 +16,9 @@
 __attribute__((format(printf, 3, 4))) enum ex_status
 ex__fail(struct ex_error *err, enum ex_status code, const char *format, ...);
 
-/* Prefixes the text of an error that is being passed on with its context
- * ("model.safetensors: …"); returns err->code, or `code` where err is NULL. */
+/* Prefixes the text of an error that is being passed on with its context and
+ * ": " (`ex__wrap(err, status, "%s", path)` gives "model.safetensors: …");
+ * returns err->code, or `code` where err is NULL. */
 __attribute__((format(printf, 3, 4))) enum ex_status
 ex__wrap(struct ex_error *err, enum ex_status code, const char *format, ...);
 

@@ -22,4 +22,9 @@ void ex__text_add_bytes(struct ex_text *text, const void *bytes, size_t n);
 enum ex_status ex__text_status(const struct ex_text *text);
 void ex__text_clear(struct ex_text *text); /* frees */
 
+/* The whole of `text` as a number, with a decimal point whatever the locale
+ * ("inf" and "nan" are numbers: check the range); false where it is not one. */
+bool ex__text_to_real(const char *text, double *out);
+bool ex__text_to_int(const char *text, int64_t *out); /* decimal */
+
 #endif
