@@ -31,14 +31,13 @@ EX_API const char *ex_status_text(enum ex_status status) {
   return "unknown";
 }
 
-enum ex_status ex__fail(struct ex_error *err, enum ex_status code, const char *format, ...) {
-  if (err == NULL) return code;
+void ex__note(struct ex_error *err, enum ex_status code, const char *format, ...) {
+  if (err == NULL) return;
   err->code = code;
   va_list args;
   va_start(args, format);
   if (vsnprintf(err->text, sizeof err->text, format, args) < 0) err->text[0] = '\0';
   va_end(args);
-  return code;
 }
 
 enum ex_status ex__wrap(struct ex_error *err, enum ex_status code, const char *format, ...) {

@@ -11,10 +11,16 @@
 
 #include "exeunt.h"
 
-/* Writes the formatted text and `code` into `err` (which may be NULL) and
- * returns `code`, so that a caller can write `return ex__fail(err, …)`. */
-__attribute__((format(printf, 3, 4))) enum ex_status
-ex__fail(struct ex_error *err, enum ex_status code, const char *format, ...);
+/* ex__fail(err, code, format, …) writes the formatted text and `code` into
+ * `err` (which may be NULL) and is `code`, so that a caller can write
+ * `return ex__fail(err, EX_ESHAPE, …)`. It is a macro only so that the
+ * compiler sees which code is returned, and does not warn that an output
+ * might be used after a failure; `code` is evaluated twice. */
+#define ex__fail(err, code, ...) (ex__note(err, code, __VA_ARGS__), ex__same(code))
+
+__attribute__((format(printf, 3, 4))) void ex__note(struct ex_error *err, enum ex_status code,
+                                                    const char *format, ...);
+static inline enum ex_status ex__same(enum ex_status code) { return code; }
 
 /* Prefixes the text of an error that is being passed on with its context and
  * ": " (`ex__wrap(err, status, "%s", path)` gives "model.safetensors: …");
