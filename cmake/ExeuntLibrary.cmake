@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The library, its double-precision oracle and the command. A folder may be
+# empty; a new file is seen at the next build (CONFIGURE_DEPENDS).
+file(GLOB library_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*/*.c)
+file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/*.c)
+list(FILTER library_sources EXCLUDE REGEX "/src/cli/[^/]*$")
+# The only files that know oneDNN carry these prefixes (tools/check-layers).
+set(portable_sources ${library_sources})
+list(FILTER portable_sources EXCLUDE REGEX "/src/graph/(onednn|fast_)[^/]*$")
+
+# Links everything that the code of the library calls.
+add_library(exeunt_links INTERFACE)
+target_include_directories(exeunt_links INTERFACE
+  ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
+target_link_libraries(exeunt_links INTERFACE
+  PkgConfig::JANSSON PkgConfig::LIBMD ZLIB::ZLIB Threads::Threads m)
+foreach(codec SPNG TURBOJPEG)
+  if(${codec}_FOUND)
+    target_link_libraries(exeunt_links INTERFACE PkgConfig::${codec})
+    target_compile_definitions(exeunt_links INTERFACE EX_HAVE_${codec})
+  endif()
+endforeach()
+
+add_library(exeunt_backend INTERFACE)
+if(EX_ONEDNN)
+  target_link_libraries(exeunt_backend INTERFACE ${DNNL_LIBRARY} OpenMP::OpenMP_C)
+  target_include_directories(exeunt_backend SYSTEM INTERFACE ${DNNL_INCLUDE_DIR})
+  set(product_sources ${library_sources})
+else()
+  target_compile_definitions(exeunt_backend INTERFACE EX_NO_ONEDNN)
+  set(product_sources ${portable_sources})
+endif()
+
+# A library of no files is an error to CMake; this keeps the first build whole.
+set(seed ${CMAKE_BINARY_DIR}/seed.c)
+file(CONFIGURE OUTPUT ${seed} CONTENT
+  "/* keeps an otherwise empty library legal */\nextern int ex__seed;\nint ex__seed = 1;\n")
+
+add_library(exeunt_objects OBJECT ${product_sources} ${seed})
+target_link_libraries(exeunt_objects
+  PUBLIC exeunt_links exeunt_backend
+  PRIVATE exeunt_flags)
+
+add_library(exeunt_static STATIC)
+add_library(exeunt_shared SHARED)
+foreach(library exeunt_static exeunt_shared)
+  set_target_properties(${library} PROPERTIES OUTPUT_NAME exeunt)
+  target_link_libraries(${library} PRIVATE exeunt_objects)
+  target_include_directories(${library} INTERFACE
+    $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>)
+endforeach()
+# Until 1.0 every minor version may change the ABI, so it is part of the name.
+set_target_properties(exeunt_shared PROPERTIES
+  VERSION ${PROJECT_VERSION}
+  SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+target_link_options(exeunt_shared PRIVATE
+  -Wl,--no-undefined -Wl,--exclude-libs,ALL $<$<BOOL:${SANITIZE}>:-Wl,-z,undefs>)
+
+if(EX_TESTS)
+  add_library(exeunt_double STATIC EXCLUDE_FROM_ALL ${portable_sources} ${seed})
+  target_compile_definitions(exeunt_double PUBLIC EX_REAL_IS_DOUBLE EX_NO_ONEDNN)
+  target_link_libraries(exeunt_double PUBLIC exeunt_links PRIVATE exeunt_flags)
+endif()
+
+if(cli_sources)
+  foreach(source ${cli_sources})
+    file(STRINGS ${source} main_line REGEX "^int main\\(" LIMIT_COUNT 1)
+    if(main_line)
+      set(have_main TRUE)
+    endif()
+  endforeach()
+endif()
+if(have_main)
+  add_executable(exeunt ${cli_sources})
+  target_link_libraries(exeunt PRIVATE exeunt_flags exeunt_static exeunt_links)
+endif()
