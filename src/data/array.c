@@ -54,6 +54,11 @@ enum ex_status ex__array_shape(struct ex_array *array, const char *source, enum 
   return EX_OK;
 }
 
+void ex__array_free(struct ex_array *array) {
+  ex__free((void *)(uintptr_t)array->data);
+  *array = (struct ex_array){0};
+}
+
 void ex__array_shape_text(const struct ex_array *array, char *text, size_t size) {
   size_t at = 0;
   int n = snprintf(text, size, "[");

@@ -40,7 +40,7 @@ struct ex_array {
   int64_t dim[EX_MAX_ARRAY_RANK];    /* each ≥ 0 */
   int64_t count;                     /* elements: the product of dim */
   size_t size;                       /* bytes */
-  const void *data;                  /* borrowed from the file it came from */
+  const void *data;                  /* borrowed, or its own: the reader says which */
 };
 
 size_t ex__dtype_size(enum ex_dtype dtype);      /* bytes */
@@ -50,6 +50,8 @@ const char *ex__dtype_name(enum ex_dtype dtype); /* "F32" */
  * or overflow. `source` opens the message. */
 enum ex_status ex__array_shape(struct ex_array *array, const char *source, enum ex_dtype dtype,
                                int32_t rank, const int64_t *dim, struct ex_error *err);
+/* Releases the data of an array that owns them, and empties it. */
+void ex__array_free(struct ex_array *array);
 /* "[3, 4]" into `text`, cut where it does not fit. */
 void ex__array_shape_text(const struct ex_array *array, char *text, size_t size);
 
