@@ -54,8 +54,10 @@ endforeach()
 set_target_properties(exeunt_shared PROPERTIES
   VERSION ${PROJECT_VERSION}
   SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
-target_link_options(exeunt_shared PRIVATE
-  -Wl,--no-undefined -Wl,--exclude-libs,ALL $<$<BOOL:${SANITIZE}>:-Wl,-z,undefs>)
+target_link_options(exeunt_shared PRIVATE -Wl,--no-undefined -Wl,--exclude-libs,ALL)
+if(SANITIZE)
+  target_link_options(exeunt_shared PRIVATE -Wl,-z,undefs)
+endif()
 
 if(EX_TESTS)
   add_library(exeunt_double STATIC EXCLUDE_FROM_ALL ${portable_sources} ${seed})
