@@ -84,7 +84,7 @@ static enum ex_status parse_magic(const uint8_t magic[4], const char *path, int3
 
 static enum ex_status read_header(gzFile file, const char *path, int32_t rank, struct ex_array *out,
                                   struct ex_error *err) {
-  uint8_t header[4 + 4 * EX_MAX_ARRAY_RANK];
+  uint8_t header[4 + 4 * EX_MAX_ARRAY_RANK] = {0};
   size_t size = 4 + 4 * (size_t)rank, found;
   EX_TRY(read_bytes(file, path, header, size, &found, err));
   enum ex_dtype dtype = EX_DTYPE_U8;
