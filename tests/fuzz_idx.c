@@ -38,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   return 0;
 }
 
-#define SEED(text) {text, sizeof(text) - 1}
+#define SEED(text) \
+  { text, sizeof(text) - 1 }
 static const struct fuzz_seed seeds[] = {
     SEED("\0\0\x8\3\0\0\0\2\0\0\0\1\0\0\0\3abcdef"),
     SEED("\0\0\x8\1\0\0\0\5abcde"),

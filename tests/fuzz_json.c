@@ -56,7 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   return 0;
 }
 
-#define SEED(text) {text, sizeof(text) - 1}
+#define SEED(text) \
+  { text, sizeof(text) - 1 }
 static const struct fuzz_seed seeds[] = {
     SEED("{\"patience\": 5, \"rate\": 0.5, \"weights\": [1, 2.5], \"schedule\": \"step\"}"),
     SEED("{\"nesterov\": true, \"rate\": 1e-3, \"x\": {\"y\": [null, \"\\u00e9\\ud83d\\ude00\"]}}"),

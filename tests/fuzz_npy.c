@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   return 0;
 }
 
-#define SEED(text) {text, sizeof(text) - 1}
+#define SEED(text) \
+  { text, sizeof(text) - 1 }
 static const struct fuzz_seed seeds[] = {
     SEED("\x93NUMPY\1\0\x3b\0{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }01234567"),
     SEED("\x93NUMPY\2\0\x37\0\0\0{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}x"),

@@ -17,7 +17,8 @@
 #endif
 
 enum { MAX_SEEDS = 8 };
-static struct fuzz_seed seeds[MAX_SEEDS] = {{"\x89PNG\r\n\x1a\n\0\0\0\0IHDR", 16}, {"\xff\xd8\xff\xe0", 4}};
+static struct fuzz_seed seeds[MAX_SEEDS] = {{"\x89PNG\r\n\x1a\n\0\0\0\0IHDR", 16},
+                                            {"\xff\xd8\xff\xe0", 4}};
 static size_t n_seeds = 2;
 static unsigned checksum;
 
@@ -45,7 +46,8 @@ static void add_jpeg(const uint8_t *pixels, int flags) {
   unsigned char *file = NULL;
   unsigned long size = 0;
   tjhandle jpeg = tjInitCompress();
-  FUZZ_REQUIRE(tjCompress2(jpeg, pixels, 4, 0, 2, TJPF_RGB, &file, &size, TJSAMP_420, 50, flags) == 0);
+  FUZZ_REQUIRE(tjCompress2(jpeg, pixels, 4, 0, 2, TJPF_RGB, &file, &size, TJSAMP_420, 50, flags) ==
+               0);
   seeds[n_seeds++] = (struct fuzz_seed){file, size};
   tjDestroy(jpeg);
 }
@@ -87,7 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
 static void mend_png(uint8_t *data, size_t size) {
   for (size_t at = 8; at + 12 <= size;) {
-    size_t length = (size_t)data[at] << 24 | (size_t)data[at + 1] << 16 | (size_t)data[at + 2] << 8 | data[at + 3];
+    size_t length = (size_t)data[at] << 24 | (size_t)data[at + 1] << 16 |
+                    (size_t)data[at + 2] << 8 | data[at + 3];
     if (length > size - at - 12) return;
     uLong crc = crc32(0, data + at + 4, (uInt)length + 4);
     for (int i = 0; i < 4; i++) data[at + 8 + length + (size_t)i] = (uint8_t)(crc >> (24 - 8 * i));

@@ -15,7 +15,8 @@ static void read_array(const ex_safetensors *file, const struct ex_array *array)
   FUZZ_REQUIRE((uintptr_t)array->data % ex__dtype_size(array->dtype) == 0);
   FUZZ_REQUIRE(ex__safetensors_find(file, array->name) == array);
   const struct ex_array *found;
-  FUZZ_REQUIRE(ex__safetensors_get(file, array->name, array->dtype, array->rank, array->dim, &found, NULL) == EX_OK);
+  FUZZ_REQUIRE(ex__safetensors_get(file, array->name, array->dtype, array->rank, array->dim, &found,
+                                   NULL) == EX_OK);
   ex_real first;
   if (array->count > 0) (void)ex__array_to_real(array, array->count - 1, 1, &first);
 }
@@ -27,17 +28,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     FUZZ_REQUIRE(file == NULL);
     return 0;
   }
-  for (int32_t i = 0; i < ex__safetensors_count(file); i++) read_array(file, ex__safetensors_at(file, i));
+  for (int32_t i = 0; i < ex__safetensors_count(file); i++)
+    read_array(file, ex__safetensors_at(file, i));
   (void)ex__safetensors_metadata(file, "format");
   ex__safetensors_free(file);
   return 0;
 }
 
-#define SEED(length, text) {length "\0\0\0\0\0\0\0" text, sizeof(text) + 7}
+#define SEED(length, text) \
+  { length "\0\0\0\0\0\0\0" text, sizeof(text) + 7 }
 static const struct fuzz_seed seeds[] = {
     SEED("\x3b", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]}}   01234567"),
-    SEED("\x80", "{\"__metadata__\":{\"format\":\"1\"},\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":"
-                 "[8,11]},\"a\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]}}01234567abc"),
+    SEED(
+        "\x80",
+        "{\"__metadata__\":{\"format\":\"1\"},\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":"
+        "[8,11]},\"a\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]}}01234567abc"),
     SEED("\x02", "{}"),
 };
 

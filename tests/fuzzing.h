@@ -26,8 +26,8 @@ struct fuzz_seed {
   size_t size;
 };
 
-static inline size_t fuzz_mutate(const struct fuzz_seed *seeds, size_t n, uint8_t *data, size_t size,
-                                 size_t max_size, unsigned int seed) {
+static inline size_t fuzz_mutate(const struct fuzz_seed *seeds, size_t n, uint8_t *data,
+                                 size_t size, size_t max_size, unsigned int seed) {
   if (size < 8 || seed % 500 == 0) {
     const struct fuzz_seed *chosen = &seeds[seed / 500 % n];
     size = chosen->size < max_size ? chosen->size : max_size;

@@ -48,7 +48,9 @@ static int tear_down(void **state) {
 /* Opens the made set with `rest` added to its recipe. */
 static enum ex_status open_with(const char *rest) {
   char text[600];
-  snprintf(text, sizeof text, "{\"format\": \"npy\", \"train\": {\"inputs\": \"x.npy\", \"labels\": \"y.npy\"}%s}", rest);
+  snprintf(text, sizeof text,
+           "{\"format\": \"npy\", \"train\": {\"inputs\": \"x.npy\", \"labels\": \"y.npy\"}%s}",
+           rest);
   ex__data_free(data);
   json_t *json;
   assert_ok(ex__json_parse(text, strlen(text), "recipe", &json, &err), &err);
@@ -88,7 +90,8 @@ static void info(void **state) {
   (void)state;
   assert_ok(open_with(", \"classes\": [\"a\", \"b\", \"c\", \"d\"]"), &err);
   const struct ex_data_info *info = ex__data_info(data);
-  assert_true(info->rank == 3 && info->features == FEATURES && info->bytes && info->n_channels == 1);
+  assert_true(info->rank == 3 && info->features == FEATURES && info->bytes &&
+              info->n_channels == 1);
   assert_int_equal(info->n_classes, 4);
   assert_string_equal(info->class_names[3], "d");
   double sum = 0, square = 0;
@@ -134,7 +137,8 @@ static void test_files(void **state) {
   assert_int_equal(ex__data_size(data, EX_SPLIT_TRAIN), 100);
   assert_int_equal(ex__data_label(data, EX_SPLIT_TEST, 0), -1); /* not labelled */
   assert_int_equal(number_of(EX_SPLIT_TEST, 6), 6);
-  assert_refused(open_with(", \"test\": {\"inputs\": \"none.npy\"}"), EX_ENOTFOUND, &err, "none.npy");
+  assert_refused(open_with(", \"test\": {\"inputs\": \"none.npy\"}"), EX_ENOTFOUND, &err,
+                 "none.npy");
 }
 
 static void digests(void **state) {
@@ -181,7 +185,8 @@ static void wrong_recipes(void **state) {
       {", \"classes\": [1]", "\"classes\" must be"},
       {", \"test\": {\"inputs\": []}", "data.test: \"inputs\" names 0"},
       {", \"test\": {\"inputs\": [1]}", "path or an array"},
-      {", \"test\": {\"inputs\": \"x.npy\", \"labels\": [\"a\", \"b\"]}", "2 files of labels for 1"},
+      {", \"test\": {\"inputs\": \"x.npy\", \"labels\": [\"a\", \"b\"]}",
+       "2 files of labels for 1"},
       {", \"test\": {\"labels\": \"y.npy\"}", "the key \"inputs\""},
       {", \"split\": {\"labels-per-class\": 40}", "40 labels per class"},
   };
@@ -189,7 +194,8 @@ static void wrong_recipes(void **state) {
     assert_refused(open_with(bad[i].rest), EX_EINVAL, &err, bad[i].part);
     assert_null(data);
   }
-  assert_refused(open_with(", \"classes\": [\"a\"]"), EX_EFORMAT, &err, "3 classes; \"classes\" names 1");
+  assert_refused(open_with(", \"classes\": [\"a\"]"), EX_EFORMAT, &err,
+                 "3 classes; \"classes\" names 1");
   json_t *json = json_pack("{s:s}", "format", "tar");
   assert_refused(ex__data_open(json, folder, &data, &err), EX_EINVAL, &err, "\"tar\"; must be idx");
   json_decref(json);

@@ -101,7 +101,8 @@ static void what_is_not_a_file_is_refused(void **state) {
   assert_refused(ex__file_read(folder, 10, &data, &size, &err), EX_EINVAL, &err, "a folder");
   assert_refused(ex__file_map("/dev/zero", &map, &err), EX_EINVAL, &err, "regular file");
   assert_refused(ex__file_create("/dev/full", &writer, &err), EX_EINVAL, &err, "regular file");
-  assert_refused(ex__file_create("/nonexistent/x", &writer, &err), EX_ENOTFOUND, &err, "/nonexistent/x");
+  assert_refused(ex__file_create("/nonexistent/x", &writer, &err), EX_ENOTFOUND, &err,
+                 "/nonexistent/x");
   assert_refused(ex__file_read(path, 10, &data, &size, &err), EX_ENOTFOUND, &err, path);
   assert_int_equal(mkfifo(path, 0600), 0); /* must not wait for a writer */
   assert_refused(ex__file_read(path, 10, &data, &size, &err), EX_EINVAL, &err, "not a file");

@@ -37,8 +37,10 @@ static void plain_and_compressed(void **state) {
   (void)state;
   struct ex_error err;
   for (int compressed = 0; compressed < 2; compressed++) {
-    if (compressed) write_gz(images, sizeof images);
-    else write_plain(images, sizeof images);
+    if (compressed)
+      write_gz(images, sizeof images);
+    else
+      write_plain(images, sizeof images);
     struct ex_array array;
     assert_ok(ex__idx_read(path, 3, &array, &err), &err);
     assert_int_equal(array.dtype, EX_DTYPE_U8);
@@ -65,7 +67,8 @@ static void wrong_files_are_named(void **state) {
   struct ex_array array;
   assert_refused(ex__idx_read(path, 3, &array, &err), EX_ENOTFOUND, &err, path);
   write_plain(images, sizeof images);
-  assert_refused(ex__idx_read(path, 1, &array, &err), EX_EFORMAT, &err, "3 dimensions; must have 1 (labels)");
+  assert_refused(ex__idx_read(path, 1, &array, &err), EX_EFORMAT, &err,
+                 "3 dimensions; must have 1 (labels)");
   write_plain("PK\3\4 not IDX at all", 19);
   assert_refused(ex__idx_read(path, 3, &array, &err), EX_EFORMAT, &err, "50 4b");
   write_plain("", 0);
@@ -89,7 +92,8 @@ static void cut_and_longer_files(void **state) {
   uint8_t longer[sizeof images + 1] = {0};
   memcpy(longer, images, sizeof images);
   write_plain(longer, sizeof longer);
-  assert_refused(ex__idx_read(path, 3, &array, &err), EX_EFORMAT, &err, "goes on after the 6 bytes");
+  assert_refused(ex__idx_read(path, 3, &array, &err), EX_EFORMAT, &err,
+                 "goes on after the 6 bytes");
 }
 
 static void damaged_gzip(void **state) {
@@ -113,11 +117,13 @@ static void damaged_gzip(void **state) {
 static void impossible_sizes_cost_no_memory(void **state) {
   (void)state;
   const uint8_t huge[] = {0, 0, 8, 3, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0, 0, 9, 1};
-  const uint8_t more[] = {0, 0, 14, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+  const uint8_t more[] = {0,    0,    14,   3,    0xff, 0xff, 0xff, 0xff,
+                          0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
   struct ex_error err;
   struct ex_array array;
   write_plain(huge, sizeof huge);
-  assert_refused(ex__idx_read(path, 3, &array, &err), EX_EFORMAT, &err, "a file of 17 bytes cannot hold");
+  assert_refused(ex__idx_read(path, 3, &array, &err), EX_EFORMAT, &err,
+                 "a file of 17 bytes cannot hold");
   write_gz(huge, sizeof huge);
   assert_refused(ex__idx_read(path, 3, &array, &err), EX_EFORMAT, &err, "cannot hold");
   write_plain(more, sizeof more);

@@ -17,7 +17,8 @@ static void not_an_image(void **state) {
   (void)state;
   struct ex_error err;
   struct ex_image image;
-  assert_refused(ex__image_decode("GIF89a..", 8, "a.gif", 3, &image, &err), EX_EFORMAT, &err, "a.gif: must be");
+  assert_refused(ex__image_decode("GIF89a..", 8, "a.gif", 3, &image, &err), EX_EFORMAT, &err,
+                 "a.gif: must be");
   assert_refused(ex__image_decode("", 0, "empty", 3, &image, &err), EX_EFORMAT, &err, "empty");
   assert_refused(ex__image_decode("", 0, "empty", 2, &image, &err), EX_EINVAL, &err, "2 channels");
   assert_null(image.pixels);
@@ -29,7 +30,7 @@ static void fit_averages_areas(void **state) {
   for (int y = 0; y < 4; y++)
     for (int x = 0; x < 6; x++) pixels[6 * y + x] = (uint8_t)(10 * y + x);
   struct ex_image image = {1, 4, 6, pixels};
-  ex__image_fit(&image, 2, 3, out); /* 2 × 2 blocks */
+  ex__image_fit(&image, 2, 3, out);                 /* 2 × 2 blocks */
   const uint8_t halves[6] = {6, 8, 10, 26, 28, 30}; /* 5.5, 7.5, … rounded up */
   assert_memory_equal(out, halves, 6);
   ex__image_fit(&image, 2, 2, out); /* the centre 4 × 4 */
@@ -58,8 +59,8 @@ static void fit_keeps_constants(void **state) {
 }
 
 #ifdef EX_HAVE_SPNG
-static void *encode_png(uint32_t width, uint32_t height, uint8_t color, const void *pixels, size_t size,
-                        size_t *png_size) {
+static void *encode_png(uint32_t width, uint32_t height, uint8_t color, const void *pixels,
+                        size_t size, size_t *png_size) {
   spng_ctx *png = spng_ctx_new(SPNG_CTX_ENCODER);
   struct spng_ihdr header = {.width = width, .height = height, .bit_depth = 8, .color_type = color};
   int code;
@@ -102,8 +103,8 @@ static void png(void **state) {
   (void)state;
   struct ex_error err;
   struct ex_image image;
-  assert_refused(ex__image_decode("\x89PNG\r\n\x1a\n", 8, "a.png", 3, &image, &err), EX_EUNSUPPORTED, &err,
-                 "no libspng");
+  assert_refused(ex__image_decode("\x89PNG\r\n\x1a\n", 8, "a.png", 3, &image, &err),
+                 EX_EUNSUPPORTED, &err, "no libspng");
 }
 #endif
 
@@ -117,7 +118,8 @@ static void jpeg(void **state) {
   unsigned char *file = NULL;
   unsigned long size = 0;
   tjhandle encoder = tjInitCompress();
-  assert_int_equal(tjCompress2(encoder, rgb, 16, 0, 16, TJPF_RGB, &file, &size, TJSAMP_444, 95, 0), 0);
+  assert_int_equal(tjCompress2(encoder, rgb, 16, 0, 16, TJPF_RGB, &file, &size, TJSAMP_444, 95, 0),
+                   0);
   tjDestroy(encoder);
   assert_ok(ex__image_decode(file, size, "a.jpg", 3, &image, &err), &err);
   assert_true(image.height == 16 && image.width == 16);
@@ -135,8 +137,8 @@ static void jpeg(void **state) {
   (void)state;
   struct ex_error err;
   struct ex_image image;
-  assert_refused(ex__image_decode("\xff\xd8\xff\xe0", 4, "a.jpg", 3, &image, &err), EX_EUNSUPPORTED, &err,
-                 "no libturbojpeg");
+  assert_refused(ex__image_decode("\xff\xd8\xff\xe0", 4, "a.jpg", 3, &image, &err), EX_EUNSUPPORTED,
+                 &err, "no libturbojpeg");
 }
 #endif
 
@@ -151,9 +153,12 @@ static void sizes_are_limited(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(not_an_image), cmocka_unit_test(fit_averages_areas),
-      cmocka_unit_test(fit_keeps_constants), cmocka_unit_test(png),
-      cmocka_unit_test(jpeg), cmocka_unit_test(sizes_are_limited),
+      cmocka_unit_test(not_an_image),
+      cmocka_unit_test(fit_averages_areas),
+      cmocka_unit_test(fit_keeps_constants),
+      cmocka_unit_test(png),
+      cmocka_unit_test(jpeg),
+      cmocka_unit_test(sizes_are_limited),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,8 +7,8 @@
 static void bad_documents_are_refused(void **state) {
   (void)state;
   static const char *const bad[] = {
-      "",         "{\"a\":1",  "{\"a\":1} x", "{\"a\":1,\"a\":2}", "{\"a\":1,}", "{\"a\":\"\xff\"}",
-      "[1e999]",  "[NaN]",     "3",           "[\"\\u0000\"]",     "{'a':1}",    "[01]",
+      "",        "{\"a\":1", "{\"a\":1} x", "{\"a\":1,\"a\":2}", "{\"a\":1,}", "{\"a\":\"\xff\"}",
+      "[1e999]", "[NaN]",    "3",           "[\"\\u0000\"]",     "{'a':1}",    "[01]",
   };
   struct ex_error err;
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -63,8 +63,8 @@ static void numbers_round_trip(void **state) {
 static void getters_check(void **state) {
   (void)state;
   struct ex_error err;
-  json_t *json = json_pack("{s:i, s:f, s:s, s:[i,i,i], s:{}}", "n", 5, "r", 0.5, "s", "text", "a", 1, 2,
-                           3, "o");
+  json_t *json = json_pack("{s:i, s:f, s:s, s:[i,i,i], s:{}}", "n", 5, "r", 0.5, "s", "text", "a",
+                           1, 2, 3, "o");
   int64_t n;
   double r;
   const char *s;
@@ -75,13 +75,17 @@ static void getters_check(void **state) {
   assert_ok(ex__json_array(json, "a", "net", 3, &part, &err), &err);
   assert_ok(ex__json_object(json, "o", "net", &part, &err), &err);
   assert_string_equal(s, "text");
-  assert_refused(ex__json_int(json, "n", "net", 0, 4, &n, &err), EX_EFORMAT, &err, "net: \"n\" = 5; must be");
+  assert_refused(ex__json_int(json, "n", "net", 0, 4, &n, &err), EX_EFORMAT, &err,
+                 "net: \"n\" = 5; must be");
   assert_refused(ex__json_int(json, "r", "net", 0, 4, &n, &err), EX_EFORMAT, &err, "an integer");
   assert_refused(ex__json_real(json, "s", "net", 0, 4, &r, &err), EX_EFORMAT, &err, "is a string");
-  assert_refused(ex__json_string(json, "zz", "net", &s, &err), EX_EFORMAT, &err, "\"zz\" is missing");
+  assert_refused(ex__json_string(json, "zz", "net", &s, &err), EX_EFORMAT, &err,
+                 "\"zz\" is missing");
   assert_refused(ex__json_array(json, "a", "net", 2, &part, &err), EX_EFORMAT, &err, "has 3 items");
-  assert_refused(ex__json_object(json, "a", "net", &part, &err), EX_EFORMAT, &err, "must be an object");
-  assert_refused(ex__json_int(NULL, "n", "net", 0, 4, &n, &err), EX_EFORMAT, &err, "must be an object");
+  assert_refused(ex__json_object(json, "a", "net", &part, &err), EX_EFORMAT, &err,
+                 "must be an object");
+  assert_refused(ex__json_int(NULL, "n", "net", 0, 4, &n, &err), EX_EFORMAT, &err,
+                 "must be an object");
   json_decref(json);
 }
 

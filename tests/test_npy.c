@@ -21,12 +21,14 @@ static void written_files_read_back(void **state) {
     ex__npy_close(&npy);
     ex__npy_close(&npy);
   }
-  assert_refused(ex__npy_write(path, EX_DTYPE_BF16, 0, NULL, values, &err), EX_EUNSUPPORTED, &err, "BF16");
+  assert_refused(ex__npy_write(path, EX_DTYPE_BF16, 0, NULL, values, &err), EX_EUNSUPPORTED, &err,
+                 "BF16");
   testing_remove(folder);
 }
 
 /* A version-1 file with `dict` as header and `n` bytes of data. */
-static enum ex_status parse(const char *dict, size_t n, struct ex_array *array, struct ex_error *err) {
+static enum ex_status parse(const char *dict, size_t n, struct ex_array *array,
+                            struct ex_error *err) {
   size_t length = strlen(dict), size = 10 + length + n;
   uint8_t *file = ex__calloc(size, 1);
   memcpy(file, "\x93NUMPY\1\0", 8);
@@ -45,12 +47,17 @@ static void spellings(void **state) {
   (void)state;
   struct ex_error err;
   struct ex_array array;
-  assert_ok(parse("{'shape': (2,3), \"fortran_order\":False,'descr':'|u1'}", 6, &array, &err), &err);
+  assert_ok(parse("{'shape': (2,3), \"fortran_order\":False,'descr':'|u1'}", 6, &array, &err),
+            &err);
   assert_true(array.rank == 2 && array.dim[1] == 3 && array.dtype == EX_DTYPE_U8);
-  assert_ok(parse("{'descr': '<i8', 'fortran_order': False, 'shape': (3,), }  \n", 24, &array, &err), &err);
+  assert_ok(
+      parse("{'descr': '<i8', 'fortran_order': False, 'shape': (3,), }  \n", 24, &array, &err),
+      &err);
   assert_true(array.rank == 1 && array.dtype == EX_DTYPE_I64);
-  assert_ok(parse("{'descr': '<f8', 'fortran_order': True, 'shape': (3,), }", 24, &array, &err), &err);
-  assert_ok(parse("{'descr': '<f8', 'fortran_order': False, 'shape': (0, 7), }", 0, &array, &err), &err);
+  assert_ok(parse("{'descr': '<f8', 'fortran_order': True, 'shape': (3,), }", 24, &array, &err),
+            &err);
+  assert_ok(parse("{'descr': '<f8', 'fortran_order': False, 'shape': (0, 7), }", 0, &array, &err),
+            &err);
 }
 
 static void hostile_headers(void **state) {
@@ -71,19 +78,22 @@ static void hostile_headers(void **state) {
       {"{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", "malformed", 4},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,)} x", "malformed", 4},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1)}", "malformed", 4},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", "malformed", 4},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", "malformed",
+       4},
       {"{'descr': '<f4', 'fortran_order': os.system('x'), 'shape': (1,)}", "malformed", 4},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296)}", "overflows", 0},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296)}", "overflows",
+       0},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,)}", "overflows", 0},
-      {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", "7 bytes of data; <f4 [2] needs 8", 7},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}",
+       "7 bytes of data; <f4 [2] needs 8", 7},
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", "needs 8", 9},
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     assert_refused(parse(bad[i].dict, bad[i].n, NULL, &err), EX_EFORMAT, &err, bad[i].part);
-  assert_refused(parse("{'descr': '>f4', 'fortran_order': False, 'shape': (1,)}", 4, NULL, &err), EX_EUNSUPPORTED,
-                 &err, "'>f4'");
-  assert_refused(parse("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", 8, NULL, &err), EX_EUNSUPPORTED,
-                 &err, "'|O'");
+  assert_refused(parse("{'descr': '>f4', 'fortran_order': False, 'shape': (1,)}", 4, NULL, &err),
+                 EX_EUNSUPPORTED, &err, "'>f4'");
+  assert_refused(parse("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", 8, NULL, &err),
+                 EX_EUNSUPPORTED, &err, "'|O'");
   assert_refused(parse("{'descr': '<f4', 'fortran_order': True, 'shape': (1, 1)}", 4, NULL, &err),
                  EX_EUNSUPPORTED, &err, "Fortran");
 }
@@ -92,13 +102,20 @@ static void lengths_and_versions(void **state) {
   (void)state;
   struct ex_error err;
   struct ex_npy npy;
-  assert_refused(ex__npy_parse("\x93NUMPY\1\0", 8, "t", &npy, &err), EX_EFORMAT, &err, "not a .npy");
-  assert_refused(ex__npy_parse("\x93NUMPX\1\0\0\0", 10, "t", &npy, &err), EX_EFORMAT, &err, "not a .npy");
-  assert_refused(ex__npy_parse("\x93NUMPY\1\0\1\0", 10, "t", &npy, &err), EX_EFORMAT, &err, "1 bytes in a file");
-  assert_refused(ex__npy_parse("\x93NUMPY\2\0\1\0", 10, "t", &npy, &err), EX_EFORMAT, &err, "ends within");
-  assert_refused(ex__npy_parse("\x93NUMPY\2\0\xff\xff\xff\xff", 12, "t", &npy, &err), EX_EFORMAT, &err, "header of");
-  assert_refused(ex__npy_parse("\x93NUMPY\4\0\1\0", 10, "t", &npy, &err), EX_EUNSUPPORTED, &err, "version 4");
-  const char v2[] = "\x93NUMPY\2\0\x37\0\0\0{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}x";
+  assert_refused(ex__npy_parse("\x93NUMPY\1\0", 8, "t", &npy, &err), EX_EFORMAT, &err,
+                 "not a .npy");
+  assert_refused(ex__npy_parse("\x93NUMPX\1\0\0\0", 10, "t", &npy, &err), EX_EFORMAT, &err,
+                 "not a .npy");
+  assert_refused(ex__npy_parse("\x93NUMPY\1\0\1\0", 10, "t", &npy, &err), EX_EFORMAT, &err,
+                 "1 bytes in a file");
+  assert_refused(ex__npy_parse("\x93NUMPY\2\0\1\0", 10, "t", &npy, &err), EX_EFORMAT, &err,
+                 "ends within");
+  assert_refused(ex__npy_parse("\x93NUMPY\2\0\xff\xff\xff\xff", 12, "t", &npy, &err), EX_EFORMAT,
+                 &err, "header of");
+  assert_refused(ex__npy_parse("\x93NUMPY\4\0\1\0", 10, "t", &npy, &err), EX_EUNSUPPORTED, &err,
+                 "version 4");
+  const char v2[] =
+      "\x93NUMPY\2\0\x37\0\0\0{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}x";
   assert_ok(ex__npy_parse(v2, sizeof v2 - 1, "t", &npy, &err), &err);
   assert_int_equal(*(const char *)npy.array.data, 'x');
   ex__npy_close(&npy);

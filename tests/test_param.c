@@ -13,8 +13,10 @@ struct part {
 
 static const char *const kinds[] = {"step", "cosine", NULL};
 static const struct ex_param table[] = {
-    {"patience", EX_PARAM_INT, offsetof(struct part, patience), 1, 64, "3", NULL, "Equal predictions."},
-    {"nesterov", EX_PARAM_BOOL, offsetof(struct part, nesterov), 0, 1, "true", NULL, "Looks ahead."},
+    {"patience", EX_PARAM_INT, offsetof(struct part, patience), 1, 64, "3", NULL,
+     "Equal predictions."},
+    {"nesterov", EX_PARAM_BOOL, offsetof(struct part, nesterov), 0, 1, "true", NULL,
+     "Looks ahead."},
     {"schedule", EX_PARAM_ENUM, offsetof(struct part, kind), 0, 0, "cosine", kinds, "Of the rate."},
     {"rate", EX_PARAM_REAL, offsetof(struct part, rate), 0, 10, "0.1", NULL, "Learning rate."},
     {"weights", EX_PARAM_LIST, offsetof(struct part, weights), 0, 5, "1,0.5", NULL, "Per exit."},
@@ -57,17 +59,20 @@ static void refusals_name_value_and_rule(void **state) {
   assert_int_equal(ex__param_set("pabee", table, &part, "patience", "0", &err), EX_EINVAL);
   assert_string_equal(err.text, "pabee: patience = 0; must be an integer in [1, 64]");
   static const char *const bad[][3] = {
-      {"patience", "3.5", "integer"}, {"patience", "", "integer"},      {"patience", "65", "[1, 64]"},
-      {"rate", "nan", "number"},      {"rate", "inf", "[0, 10]"},       {"rate", "0.1x", "number"},
-      {"nesterov", "yes", "true or"}, {"schedule", "x", "step, cosine"}, {"weights", "1,,2", "32 numbers"},
-      {"weights", "1,", "numbers"},   {"weights", "6", "[0, 5]"},       {"momentum", "1", "patience, nesterov"},
+      {"patience", "3.5", "integer"},    {"patience", "", "integer"},
+      {"patience", "65", "[1, 64]"},     {"rate", "nan", "number"},
+      {"rate", "inf", "[0, 10]"},        {"rate", "0.1x", "number"},
+      {"nesterov", "yes", "true or"},    {"schedule", "x", "step, cosine"},
+      {"weights", "1,,2", "32 numbers"}, {"weights", "1,", "numbers"},
+      {"weights", "6", "[0, 5]"},        {"momentum", "1", "patience, nesterov"},
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     assert_refused(ex__param_set("p", table, &part, bad[i][0], bad[i][1], &err), EX_EINVAL, &err,
                    bad[i][2]);
   char many[200] = "1";
   for (int i = 1; i <= EX_MAX_LIST; i++) strcat(many, ",1");
-  assert_refused(ex__param_set("p", table, &part, "weights", many, &err), EX_EINVAL, &err, "at most 32");
+  assert_refused(ex__param_set("p", table, &part, "weights", many, &err), EX_EINVAL, &err,
+                 "at most 32");
   assert_true(part.patience == 3 && part.rate == 0.1 && part.weights.n == 2);
   assert_refused(ex__param_set("p", NULL, &part, "x", "1", &err), EX_EINVAL, &err, "it has none");
 }
@@ -96,9 +101,11 @@ static void json_round_trip(void **state) {
 static void hostile_json(void **state) {
   (void)state;
   static const char *const bad[] = {
-      "{\"patience\": 3.0}", "{\"patience\": 4294967297}", "{\"patience\": \"3\"}", "{\"rate\": true}",
-      "{\"rate\": -1}",      "{\"nesterov\": 1}",          "{\"schedule\": 1}",     "{\"weights\": [1, \"a\"]}",
-      "{\"other\": 1}",      "[]",
+      "{\"patience\": 3.0}",   "{\"patience\": 4294967297}",
+      "{\"patience\": \"3\"}", "{\"rate\": true}",
+      "{\"rate\": -1}",        "{\"nesterov\": 1}",
+      "{\"schedule\": 1}",     "{\"weights\": [1, \"a\"]}",
+      "{\"other\": 1}",        "[]",
   };
   struct part part, before;
   struct ex_error err;
@@ -130,9 +137,12 @@ static void help_shows_every_parameter(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(defaults),        cmocka_unit_test(from_text),
-      cmocka_unit_test(refusals_name_value_and_rule), cmocka_unit_test(json_round_trip),
-      cmocka_unit_test(hostile_json),    cmocka_unit_test(help_shows_every_parameter),
+      cmocka_unit_test(defaults),
+      cmocka_unit_test(from_text),
+      cmocka_unit_test(refusals_name_value_and_rule),
+      cmocka_unit_test(json_round_trip),
+      cmocka_unit_test(hostile_json),
+      cmocka_unit_test(help_shows_every_parameter),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,8 +68,10 @@ static void shuffle_permutes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(published_sequence), cmocka_unit_test(seeds_and_streams_differ),
-      cmocka_unit_test(moments),            cmocka_unit_test(below_is_even),
+      cmocka_unit_test(published_sequence),
+      cmocka_unit_test(seeds_and_streams_differ),
+      cmocka_unit_test(moments),
+      cmocka_unit_test(below_is_even),
       cmocka_unit_test(shuffle_permutes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,10 +20,14 @@ static void written_files_read_back(void **state) {
   ex_safetensors_writer *writer = ex__safetensors_writer_new();
   assert_ok(ex__safetensors_add_metadata(writer, "format", "1", &err), &err);
   assert_ok(ex__safetensors_add_metadata(writer, "labels", "[\"T-shirt/top\"]", &err), &err);
-  assert_ok(ex__safetensors_add(writer, "stage1.weight", EX_DTYPE_F32, 2, (int64_t[]){2, 3}, weight, &err), &err);
-  assert_ok(ex__safetensors_add(writer, "bytes", EX_DTYPE_U8, 1, (int64_t[]){3}, bytes, &err), &err);
+  assert_ok(ex__safetensors_add(writer, "stage1.weight", EX_DTYPE_F32, 2, (int64_t[]){2, 3}, weight,
+                                &err),
+            &err);
+  assert_ok(ex__safetensors_add(writer, "bytes", EX_DTYPE_U8, 1, (int64_t[]){3}, bytes, &err),
+            &err);
   assert_ok(ex__safetensors_add(writer, "a.scalar", EX_DTYPE_F64, 0, NULL, &scalar, &err), &err);
-  assert_ok(ex__safetensors_add(writer, "empty", EX_DTYPE_I64, 2, (int64_t[]){0, 4}, NULL, &err), &err);
+  assert_ok(ex__safetensors_add(writer, "empty", EX_DTYPE_I64, 2, (int64_t[]){0, 4}, NULL, &err),
+            &err);
   assert_refused(ex__safetensors_add(writer, "bytes", EX_DTYPE_U8, 1, (int64_t[]){3}, bytes, &err),
                  EX_EINVAL, &err, "taken");
   assert_ok(ex__safetensors_save(writer, path, &err), &err);
@@ -36,7 +40,9 @@ static void written_files_read_back(void **state) {
   assert_string_equal(ex__safetensors_metadata(file, "labels"), "[\"T-shirt/top\"]");
   assert_null(ex__safetensors_metadata(file, "absent"));
   const struct ex_array *array;
-  assert_ok(ex__safetensors_get(file, "stage1.weight", EX_DTYPE_F32, 2, (int64_t[]){-1, 3}, &array, &err), &err);
+  assert_ok(
+      ex__safetensors_get(file, "stage1.weight", EX_DTYPE_F32, 2, (int64_t[]){-1, 3}, &array, &err),
+      &err);
   assert_memory_equal(array->data, weight, sizeof weight);
   assert_int_equal((uintptr_t)array->data % 64, 0);
   array = ex__safetensors_find(file, "a.scalar"); /* lies at an odd place: copied */
@@ -44,10 +50,11 @@ static void written_files_read_back(void **state) {
   assert_memory_equal(array->data, &scalar, sizeof scalar);
   assert_int_equal(ex__safetensors_find(file, "empty")->count, 0);
   assert_null(ex__safetensors_find(file, "zzz"));
-  assert_refused(ex__safetensors_get(file, "bytes", EX_DTYPE_F32, 2, (int64_t[]){3, 1}, &array, &err),
-                 EX_ESHAPE, &err, "\"bytes\" is U8 [3]; must be F32 [3, 1]");
-  assert_refused(ex__safetensors_get(file, "b", EX_DTYPE_F32, 0, NULL, &array, &err), EX_ENOTFOUND, &err,
-                 "no array \"b\"");
+  assert_refused(
+      ex__safetensors_get(file, "bytes", EX_DTYPE_F32, 2, (int64_t[]){3, 1}, &array, &err),
+      EX_ESHAPE, &err, "\"bytes\" is U8 [3]; must be F32 [3, 1]");
+  assert_refused(ex__safetensors_get(file, "b", EX_DTYPE_F32, 0, NULL, &array, &err), EX_ENOTFOUND,
+                 &err, "no array \"b\"");
   ex__safetensors_free(file);
   testing_remove(folder);
 }
@@ -88,9 +95,12 @@ static void lying_headers_are_refused(void **state) {
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8,9]}}", "has 3 items", 8},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", "integers", 8},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2.0],\"data_offsets\":[0,8]}}", "integers", 8},
-      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", "overflows", 0},
-      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", "overflows", 0},
-      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", "9 items", 4},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}",
+       "overflows", 0},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}",
+       "overflows", 0},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}",
+       "9 items", 4},
       {"{\"a\":{\"dtype\":\"F33\",\"shape\":[2],\"data_offsets\":[0,8]}}", "F33", 8},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", "object of dtype", 8},
       {"{\"a\":[]}", "object of dtype", 8},
@@ -115,9 +125,11 @@ static void lengths_are_checked(void **state) {
   assert_refused(ex__safetensors_parse(file, 7, "t", &out, &err), EX_EFORMAT, &err, "at least 8");
   assert_refused(ex__safetensors_parse(file, 32, "t", &out, &err), EX_EFORMAT, &err, "header of");
   file[0] = 25;
-  assert_refused(ex__safetensors_parse(file, 32, "t", &out, &err), EX_EFORMAT, &err, "header of 25");
+  assert_refused(ex__safetensors_parse(file, 32, "t", &out, &err), EX_EFORMAT, &err,
+                 "header of 25");
   assert_null(out);
-  assert_refused(ex__safetensors_open("/nonexistent", &out, &err), EX_ENOTFOUND, &err, "/nonexistent");
+  assert_refused(ex__safetensors_open("/nonexistent", &out, &err), EX_ENOTFOUND, &err,
+                 "/nonexistent");
 }
 
 static void conversions(void **state) {

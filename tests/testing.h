@@ -20,17 +20,17 @@
 #include "base/status.h"
 
 /* The call was refused with `code`, and its text contains `part`. */
-#define assert_refused(call, expected_code, err, part)                           \
-  do {                                                                           \
-    enum ex_status refused_status_ = (call);                                     \
+#define assert_refused(call, expected_code, err, part)                                   \
+  do {                                                                                   \
+    enum ex_status refused_status_ = (call);                                             \
     assert_string_equal(ex_status_name(refused_status_), ex_status_name(expected_code)); \
-    if (strstr((err)->text, (part)) == NULL)                                     \
-      fail_msg("error text \"%s\" lacks \"%s\"", (err)->text, (part));           \
+    if (strstr((err)->text, (part)) == NULL)                                             \
+      fail_msg("error text \"%s\" lacks \"%s\"", (err)->text, (part));                   \
   } while (0)
 
-#define assert_ok(call, err)                                                     \
-  do {                                                                           \
-    enum ex_status ok_status_ = (call);                                          \
+#define assert_ok(call, err)                                                              \
+  do {                                                                                    \
+    enum ex_status ok_status_ = (call);                                                   \
     if (ok_status_ != EX_OK) fail_msg("%s: %s", ex_status_name(ok_status_), (err)->text); \
   } while (0)
 

@@ -28,7 +28,8 @@ struct ex_file_writer {
   int error; /* errno of the first failed write, or 0 */
 };
 
-static enum ex_status io_error(struct ex_error *err, const char *path, const char *action, int code) {
+static enum ex_status io_error(struct ex_error *err, const char *path, const char *action,
+                               int code) {
   enum ex_status status = code == ENOENT ? EX_ENOTFOUND : EX_EIO;
   return ex__fail(err, status, "%s: cannot %s: %s", path, action, strerror(code));
 }
@@ -59,8 +60,7 @@ static enum ex_status read_exactly(int fd, const char *path, char *data, size_t 
     ssize_t n = read(fd, data + at, size - at);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return io_error(err, path, "read", errno);
-    if (n == 0)
-      return ex__fail(err, EX_EIO, "%s: ended after %zu of %zu bytes", path, at, size);
+    if (n == 0) return ex__fail(err, EX_EIO, "%s: ended after %zu of %zu bytes", path, at, size);
     at += (size_t)n;
   }
   return EX_OK;
@@ -118,8 +118,10 @@ enum ex_status ex__file_map(const char *path, struct ex_mapping *out, struct ex_
 }
 
 void ex__file_unmap(struct ex_mapping *mapping) {
-  if (mapping->owner != NULL) ex__free(mapping->owner);
-  else if (mapping->data != NULL) munmap((void *)(uintptr_t)mapping->data, mapping->size);
+  if (mapping->owner != NULL)
+    ex__free(mapping->owner);
+  else if (mapping->data != NULL)
+    munmap((void *)(uintptr_t)mapping->data, mapping->size);
   *mapping = (struct ex_mapping){0};
 }
 

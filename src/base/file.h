@@ -21,12 +21,14 @@ enum ex_status ex__file_read(const char *path, size_t limit, void **data, size_t
 
 typedef struct ex_file_writer ex_file_writer;
 enum ex_status ex__file_create(const char *path, ex_file_writer **out, struct ex_error *err);
-enum ex_status ex__file_write(ex_file_writer *writer, const void *data, size_t size, struct ex_error *err);
+enum ex_status ex__file_write(ex_file_writer *writer, const void *data, size_t size,
+                              struct ex_error *err);
 /* Both release the writer; commit makes the file appear, discard leaves no trace. */
 enum ex_status ex__file_commit(ex_file_writer *writer, struct ex_error *err);
 void ex__file_discard(ex_file_writer *writer); /* accepts NULL */
 /* The three in one. */
-enum ex_status ex__file_write_whole(const char *path, const void *data, size_t size, struct ex_error *err);
+enum ex_status ex__file_write_whole(const char *path, const void *data, size_t size,
+                                    struct ex_error *err);
 
 /* A read-only mapping of a whole regular file (copied where mmap fails). */
 struct ex_mapping {

@@ -24,8 +24,10 @@ static int nesting_depth(const char *text, size_t size) {
   for (size_t i = 0; i < size && deepest <= MAX_DEPTH; i++) {
     char c = text[i];
     if (in_string) {
-      if (c == '\\') i++;
-      else if (c == '"') in_string = false;
+      if (c == '\\')
+        i++;
+      else if (c == '"')
+        in_string = false;
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
@@ -45,7 +47,8 @@ enum ex_status ex__json_parse(const char *text, size_t size, const char *source,
   json_error_t fault;
   json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &fault);
   if (json == NULL) {
-    enum ex_status code = json_error_code(&fault) == json_error_out_of_memory ? EX_ENOMEM : EX_EFORMAT;
+    enum ex_status code =
+        json_error_code(&fault) == json_error_out_of_memory ? EX_ENOMEM : EX_EFORMAT;
     return ex__fail(err, code, "%s: line %d, column %d: %s", source, fault.line, fault.column,
                     fault.text);
   }
@@ -107,7 +110,8 @@ static enum ex_status find(const json_t *object, const char *key, const char *wh
 
 static enum ex_status wrong_type(const json_t *value, const char *key, const char *where,
                                  const char *rule, struct ex_error *err) {
-  return ex__fail(err, EX_EFORMAT, "%s: \"%s\" is %s; must be %s", where, key, type_name(value), rule);
+  return ex__fail(err, EX_EFORMAT, "%s: \"%s\" is %s; must be %s", where, key, type_name(value),
+                  rule);
 }
 
 enum ex_status ex__json_int(const json_t *object, const char *key, const char *where, int64_t min,
@@ -118,8 +122,8 @@ enum ex_status ex__json_int(const json_t *object, const char *key, const char *w
   int64_t number = json_integer_value(value);
   if (number < min || number > max)
     return ex__fail(err, EX_EFORMAT,
-                    "%s: \"%s\" = %" PRId64 "; must be an integer in [%" PRId64 ", %" PRId64 "]", where,
-                    key, number, min, max);
+                    "%s: \"%s\" = %" PRId64 "; must be an integer in [%" PRId64 ", %" PRId64 "]",
+                    where, key, number, min, max);
   *out = number;
   return EX_OK;
 }
@@ -131,8 +135,8 @@ enum ex_status ex__json_real(const json_t *object, const char *key, const char *
   if (!json_is_number(value)) return wrong_type(value, key, where, "a number", err);
   double number = json_number_value(value);
   if (!(number >= min && number <= max))
-    return ex__fail(err, EX_EFORMAT, "%s: \"%s\" = %.12g; must be a number in [%.12g, %.12g]", where,
-                    key, number, min, max);
+    return ex__fail(err, EX_EFORMAT, "%s: \"%s\" = %.12g; must be a number in [%.12g, %.12g]",
+                    where, key, number, min, max);
   *out = number;
   return EX_OK;
 }

@@ -99,10 +99,12 @@ static bool store(const struct ex_param *param, void *values, const struct given
   char *field = (char *)values + param->offset;
   switch (param->type) {
     case EX_PARAM_INT:
-      return given->kind == GIVEN_INT && store_integer(param, given->integer, (int32_t *)(void *)field);
+      return given->kind == GIVEN_INT &&
+             store_integer(param, given->integer, (int32_t *)(void *)field);
     case EX_PARAM_REAL: {
       double value = given->kind == GIVEN_INT ? (double)given->integer : given->real;
-      if ((given->kind != GIVEN_INT && given->kind != GIVEN_REAL) || !within(param, value)) return false;
+      if ((given->kind != GIVEN_INT && given->kind != GIVEN_REAL) || !within(param, value))
+        return false;
       *(double *)(void *)field = value;
       return true;
     }
@@ -285,17 +287,13 @@ json_t *ex__param_to_json(const struct ex_param *table, const void *values) {
 static void describe_bounds(const struct ex_param *param, struct ex_text *text) {
   switch (param->type) {
     case EX_PARAM_INT:
-    case EX_PARAM_REAL:
-      ex__text_add(text, "[%.12g, %.12g]", param->min, param->max);
-      break;
+    case EX_PARAM_REAL: ex__text_add(text, "[%.12g, %.12g]", param->min, param->max); break;
     case EX_PARAM_BOOL: ex__text_add(text, "true|false"); break;
     case EX_PARAM_ENUM:
       for (size_t i = 0; param->choices[i] != NULL; i++)
         ex__text_add(text, "%s%s", i > 0 ? "|" : "", param->choices[i]);
       break;
-    case EX_PARAM_LIST:
-      ex__text_add(text, "list of [%.12g, %.12g]", param->min, param->max);
-      break;
+    case EX_PARAM_LIST: ex__text_add(text, "list of [%.12g, %.12g]", param->min, param->max); break;
   }
 }
 
@@ -304,8 +302,10 @@ enum ex_status ex__param_help(const struct ex_param *table, struct ex_text *text
     struct ex_text bounds = {0}, setting = {0};
     describe_bounds(param, &bounds);
     ex__text_add(&setting, "%s=%s", param->name, param->fallback != NULL ? param->fallback : "");
-    if (bounds.failed || setting.failed) text->failed = true;
-    else ex__text_add(text, "  %-28s %-16s %s\n", setting.data, bounds.data, param->help);
+    if (bounds.failed || setting.failed)
+      text->failed = true;
+    else
+      ex__text_add(text, "  %-28s %-16s %s\n", setting.data, bounds.data, param->help);
     ex__text_clear(&bounds);
     ex__text_clear(&setting);
   }

@@ -27,18 +27,18 @@ enum ex_param_type {
 };
 
 struct ex_list {
-  int32_t n;                    /* 0: not given; what that means is in `help` */
+  int32_t n; /* 0: not given; what that means is in `help` */
   double value[EX_MAX_LIST];
 };
 
 struct ex_param {
-  const char *name;             /* lower case, words joined by '-' */
+  const char *name; /* lower case, words joined by '-' */
   enum ex_param_type type;
-  size_t offset;                /* of the field in the part's struct */
-  double min, max;              /* inclusive; for a list, of each element */
-  const char *fallback;         /* the default, as text ("0.9", "true", "1,2,4") */
-  const char *const *choices;   /* enum only, NULL-terminated */
-  const char *help;             /* one sentence: meaning, unit */
+  size_t offset;              /* of the field in the part's struct */
+  double min, max;            /* inclusive; for a list, of each element */
+  const char *fallback;       /* the default, as text ("0.9", "true", "1,2,4") */
+  const char *const *choices; /* enum only, NULL-terminated */
+  const char *help;           /* one sentence: meaning, unit */
 };
 
 /* A table ends with an entry whose name is NULL; an empty table may be NULL. */

@@ -155,7 +155,8 @@ static int start_worker(ex_pool *pool, int32_t index) {
 enum ex_status ex__pool_new(int32_t n_workers, ex_pool **out, struct ex_error *err) {
   *out = NULL;
   if (n_workers < 1 || n_workers > MAX_WORKERS)
-    return ex__fail(err, EX_EINVAL, "pool: %d workers; must be in [1, %d]", (int)n_workers, MAX_WORKERS);
+    return ex__fail(err, EX_EINVAL, "pool: %d workers; must be in [1, %d]", (int)n_workers,
+                    MAX_WORKERS);
   ex_pool *pool = ex__calloc(1, sizeof *pool);
   struct worker *workers = ex__calloc((size_t)n_workers, sizeof *workers);
   if (pool == NULL || workers == NULL) {
@@ -173,8 +174,8 @@ enum ex_status ex__pool_new(int32_t n_workers, ex_pool **out, struct ex_error *e
     int code = start_worker(pool, i);
     if (code == 0) continue;
     ex__pool_free(pool);
-    return ex__fail(err, EX_ENOMEM, "pool: cannot start worker %d of %d: %s", (int)i, (int)n_workers,
-                    strerror(code));
+    return ex__fail(err, EX_ENOMEM, "pool: cannot start worker %d of %d: %s", (int)i,
+                    (int)n_workers, strerror(code));
   }
   *out = pool;
   return EX_OK;

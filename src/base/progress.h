@@ -11,12 +11,12 @@
 #include <stdint.h>
 
 struct ex_progress_event {
-  const char *task;      /* "epoch 3/4", "evaluate" */
-  int64_t done, total;   /* in `unit` */
-  const char *unit;      /* "images" */
-  double seconds;        /* since the task began */
-  const char *note;      /* free text such as the loss so far; may be NULL */
-  bool finished;         /* a line worth keeping: the epoch's summary is in note */
+  const char *task;    /* "epoch 3/4", "evaluate" */
+  int64_t done, total; /* in `unit` */
+  const char *unit;    /* "images" */
+  double seconds;      /* since the task began */
+  const char *note;    /* free text such as the loss so far; may be NULL */
+  bool finished;       /* a line worth keeping: the epoch's summary is in note */
 };
 
 struct ex_progress {

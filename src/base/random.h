@@ -17,8 +17,8 @@ struct ex_random {
 
 struct ex_random ex__random_seed(uint64_t seed, uint64_t stream);
 uint64_t ex__random_u64(struct ex_random *random);
-double ex__random_uniform(struct ex_random *random); /* [0, 1) */
-double ex__random_normal(struct ex_random *random);  /* mean 0, variance 1 */
+double ex__random_uniform(struct ex_random *random);                 /* [0, 1) */
+double ex__random_normal(struct ex_random *random);                  /* mean 0, variance 1 */
 uint32_t ex__random_below(struct ex_random *random, uint32_t bound); /* unbiased; bound ≥ 1 */
 void ex__random_shuffle(struct ex_random *random, int32_t *items, int32_t n);
 

@@ -13,7 +13,7 @@
 
 EX_API const char *ex_status_name(enum ex_status status) {
   switch (status) {
-#define XX(name, value, text)                                                  \
+#define XX(name, value, text) \
   case EX_##name: return #name;
     EX_STATUS_MAP(XX)
 #undef XX
@@ -23,7 +23,7 @@ EX_API const char *ex_status_name(enum ex_status status) {
 
 EX_API const char *ex_status_text(enum ex_status status) {
   switch (status) {
-#define XX(name, value, text)                                                  \
+#define XX(name, value, text) \
   case EX_##name: return text;
     EX_STATUS_MAP(XX)
 #undef XX

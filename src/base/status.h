@@ -25,21 +25,22 @@ static inline enum ex_status ex__same(enum ex_status code) { return code; }
 /* Prefixes the text of an error that is being passed on with its context and
  * ": " (`ex__wrap(err, status, "%s", path)` gives "model.safetensors: …");
  * returns err->code, or `code` where err is NULL. */
-__attribute__((format(printf, 3, 4))) enum ex_status
-ex__wrap(struct ex_error *err, enum ex_status code, const char *format, ...);
+__attribute__((format(printf, 3, 4))) enum ex_status ex__wrap(struct ex_error *err,
+                                                              enum ex_status code,
+                                                              const char *format, ...);
 
 /* Returns from the calling function with the status of a failed call. */
-#define EX_TRY(call)                                                           \
-  do {                                                                         \
-    enum ex_status ex_try_status_ = (call);                                    \
-    if (ex_try_status_ != EX_OK) return ex_try_status_;                        \
+#define EX_TRY(call)                                    \
+  do {                                                  \
+    enum ex_status ex_try_status_ = (call);             \
+    if (ex_try_status_ != EX_OK) return ex_try_status_; \
   } while (0)
 
 /* As EX_TRY, but jumps to `label` with the status in `status`. */
-#define EX_TRY_GOTO(status, call, label)                                       \
-  do {                                                                         \
-    (status) = (call);                                                         \
-    if ((status) != EX_OK) goto label;                                         \
+#define EX_TRY_GOTO(status, call, label) \
+  do {                                   \
+    (status) = (call);                   \
+    if ((status) != EX_OK) goto label;   \
   } while (0)
 
 #endif

@@ -32,7 +32,8 @@ static void leave_c_locale(locale_t c_locale, locale_t before) {
 
 static bool reserve(struct ex_text *text, size_t more) {
   size_t needed;
-  if (text->failed || !ex__add_size(text->size, more, &needed) || !ex__add_size(needed, 1, &needed)) {
+  if (text->failed || !ex__add_size(text->size, more, &needed) ||
+      !ex__add_size(needed, 1, &needed)) {
     text->failed = true;
     return false;
   }
@@ -56,7 +57,8 @@ static void add_formatted(struct ex_text *text, const char *format, va_list args
   va_list again;
   va_copy(again, args);
   int n = vsnprintf(NULL, 0, format, args);
-  if (n < 0) text->failed = true;
+  if (n < 0)
+    text->failed = true;
   else if (reserve(text, (size_t)n)) {
     vsnprintf(text->data + text->size, (size_t)n + 1, format, again);
     text->size += (size_t)n;

@@ -17,7 +17,8 @@ struct ex_text {
   bool failed;
 };
 
-__attribute__((format(printf, 2, 3))) void ex__text_add(struct ex_text *text, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void ex__text_add(struct ex_text *text, const char *format,
+                                                        ...);
 void ex__text_add_bytes(struct ex_text *text, const void *bytes, size_t n);
 enum ex_status ex__text_status(const struct ex_text *text);
 void ex__text_clear(struct ex_text *text); /* frees */

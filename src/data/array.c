@@ -40,13 +40,14 @@ enum ex_status ex__array_shape(struct ex_array *array, const char *source, enum 
   int64_t count = 1;
   for (int32_t i = 0; i < rank; i++) {
     if (dim[i] < 0)
-      return ex__fail(err, EX_EFORMAT, "%s: dimension %d is %" PRId64 "; must not be negative", source,
-                      (int)i, dim[i]);
+      return ex__fail(err, EX_EFORMAT, "%s: dimension %d is %" PRId64 "; must not be negative",
+                      source, (int)i, dim[i]);
     if (__builtin_mul_overflow(count, dim[i], &count))
       return ex__fail(err, EX_EFORMAT, "%s: the product of its dimensions overflows", source);
     array->dim[i] = dim[i];
   }
-  if (!ex__mul_size((size_t)count, ex__dtype_size(dtype), &array->size) || array->size > PTRDIFF_MAX)
+  if (!ex__mul_size((size_t)count, ex__dtype_size(dtype), &array->size) ||
+      array->size > PTRDIFF_MAX)
     return ex__fail(err, EX_EFORMAT, "%s: the product of its dimensions overflows", source);
   array->dtype = dtype;
   array->rank = rank;
@@ -67,12 +68,13 @@ void ex__array_shape_text(const struct ex_array *array, char *text, size_t size)
   if (n >= 0 && (at += array->rank > 0 ? (size_t)n : 1) < size) snprintf(text + at, size - at, "]");
 }
 
-#define CONVERT(type)                                                          \
+#define CONVERT(type) \
   for (int64_t i = 0; i < n; i++) out[i] = ((const type *)array->data)[first + i]
-#define CONVERT_REAL(type)                                                     \
+#define CONVERT_REAL(type) \
   for (int64_t i = 0; i < n; i++) out[i] = (ex_real)((const type *)array->data)[first + i]
 
-enum ex_status ex__array_to_real(const struct ex_array *array, int64_t first, int64_t n, ex_real *out) {
+enum ex_status ex__array_to_real(const struct ex_array *array, int64_t first, int64_t n,
+                                 ex_real *out) {
   switch (array->dtype) {
     case EX_DTYPE_U8: CONVERT_REAL(uint8_t); return EX_OK;
     case EX_DTYPE_I8: CONVERT_REAL(int8_t); return EX_OK;
@@ -84,7 +86,8 @@ enum ex_status ex__array_to_real(const struct ex_array *array, int64_t first, in
   }
 }
 
-enum ex_status ex__array_to_int(const struct ex_array *array, int64_t first, int64_t n, int64_t *out) {
+enum ex_status ex__array_to_int(const struct ex_array *array, int64_t first, int64_t n,
+                                int64_t *out) {
   switch (array->dtype) {
     case EX_DTYPE_U8: CONVERT(uint8_t); return EX_OK;
     case EX_DTYPE_I8: CONVERT(int8_t); return EX_OK;

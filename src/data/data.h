@@ -28,20 +28,21 @@ const char *ex__split_name(enum ex_split split); /* "train", … */
 
 /* What is known of every sample. Borrowed from the ex_data. */
 struct ex_data_info {
-  int32_t rank;      /* 1 [features] or 3 [channels][height][width] */
+  int32_t rank; /* 1 [features] or 3 [channels][height][width] */
   int32_t dim[3];
-  int64_t features;  /* product of dim: numbers per sample */
-  int32_t n_classes; /* 0: nothing is labelled */
+  int64_t features;               /* product of dim: numbers per sample */
+  int32_t n_classes;              /* 0: nothing is labelled */
   const char *const *class_names; /* [n_classes]; always there: "0", "1", … where unknown */
-  int32_t n_channels;      /* of the statistics: dim[0] for rank 3, else 1 */
-  const double *mean;      /* [n_channels], of train, bytes scaled to [0, 1] */
-  const double *deviation; /* [n_channels] */
-  bool bytes;              /* stored as bytes: raw values / 255 are what mean refers to */
+  int32_t n_channels;             /* of the statistics: dim[0] for rank 3, else 1 */
+  const double *mean;             /* [n_channels], of train, bytes scaled to [0, 1] */
+  const double *deviation;        /* [n_channels] */
+  bool bytes;                     /* stored as bytes: raw values / 255 are what mean refers to */
 };
 
 /* Reads what the recipe's "data" object names (docs/data.md); paths in it are
  * relative to `folder` (NULL: the current one). */
-enum ex_status ex__data_open(const json_t *recipe, const char *folder, ex_data **out, struct ex_error *err);
+enum ex_status ex__data_open(const json_t *recipe, const char *folder, ex_data **out,
+                             struct ex_error *err);
 void ex__data_free(ex_data *data); /* accepts NULL */
 
 const struct ex_data_info *ex__data_info(const ex_data *data);
@@ -53,17 +54,17 @@ int32_t ex__data_label(const ex_data *data, enum ex_split split, int32_t index);
 void ex__data_raw(const ex_data *data, enum ex_split split, int32_t index, ex_real *x);
 /* Samples items[0 … n) of the split, normalised: x [n][features], y [n] (may
  * be NULL). */
-void ex__data_read(const ex_data *data, enum ex_split split, const int32_t *items, int32_t n, ex_real *x,
-                   int32_t *y);
+void ex__data_read(const ex_data *data, enum ex_split split, const int32_t *items, int32_t n,
+                   ex_real *x, int32_t *y);
 /* The same for consecutive samples first … first + n. */
-void ex__data_read_range(const ex_data *data, enum ex_split split, int32_t first, int32_t n, ex_real *x,
-                         int32_t *y);
+void ex__data_read_range(const ex_data *data, enum ex_split split, int32_t first, int32_t n,
+                         ex_real *x, int32_t *y);
 
 /* Training: the order of an epoch, and its samples augmented as the recipe
  * says. Both depend on (seed, epoch, sample) only. order [size of train] */
 void ex__data_shuffle(const ex_data *data, uint64_t seed, int32_t epoch, int32_t *order);
-void ex__data_read_augmented(const ex_data *data, uint64_t seed, int32_t epoch, const int32_t *items,
-                             int32_t n, ex_real *x, int32_t *y);
+void ex__data_read_augmented(const ex_data *data, uint64_t seed, int32_t epoch,
+                             const int32_t *items, int32_t n, ex_real *x, int32_t *y);
 
 /* Mean 1 over the labelled training samples, inversely to the class's
  * frequency; 0 for a class without samples. weights [n_classes] */

@@ -8,7 +8,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "data/data_store.h"
-#include "data/transform.h"
+#include "data/data_transform.h"
 
 enum { STREAM_SHUFFLE = 0x5393 };
 
@@ -31,8 +31,8 @@ void ex__data_raw(const ex_data *data, enum ex_split split, int32_t index, ex_re
   (void)ex__array_to_real(&array, role->items[index] * data->info.features, data->info.features, x);
 }
 
-void ex__data_read(const ex_data *data, enum ex_split split, const int32_t *items, int32_t n, ex_real *x,
-                   int32_t *y) {
+void ex__data_read(const ex_data *data, enum ex_split split, const int32_t *items, int32_t n,
+                   ex_real *x, int32_t *y) {
   const struct role *role = &data->roles[split];
   for (int32_t i = 0; i < n; i++) {
     ex__transform_fill(role->samples, role->items[items[i]], data->mean, data->deviation, NULL,
@@ -41,8 +41,8 @@ void ex__data_read(const ex_data *data, enum ex_split split, const int32_t *item
   }
 }
 
-void ex__data_read_range(const ex_data *data, enum ex_split split, int32_t first, int32_t n, ex_real *x,
-                         int32_t *y) {
+void ex__data_read_range(const ex_data *data, enum ex_split split, int32_t first, int32_t n,
+                         ex_real *x, int32_t *y) {
   for (int32_t i = 0; i < n; i++) {
     int32_t item = first + i;
     ex__data_read(data, split, &item, 1, x + i * data->info.features, y != NULL ? y + i : NULL);
@@ -56,8 +56,8 @@ void ex__data_shuffle(const ex_data *data, uint64_t seed, int32_t epoch, int32_t
   ex__random_shuffle(&random, order, n);
 }
 
-void ex__data_read_augmented(const ex_data *data, uint64_t seed, int32_t epoch, const int32_t *items,
-                             int32_t n, ex_real *x, int32_t *y) {
+void ex__data_read_augmented(const ex_data *data, uint64_t seed, int32_t epoch,
+                             const int32_t *items, int32_t n, ex_real *x, int32_t *y) {
   const struct role *role = &data->roles[EX_SPLIT_TRAIN];
   for (int32_t i = 0; i < n; i++) {
     struct ex_augment_draw draw = ex__augment_draw(&data->augment, seed, epoch, items[i]);
@@ -82,12 +82,14 @@ void ex__data_class_weights(const ex_data *data, ex_real *weights) {
     if (weights[c] > 0) weights[c] = (ex_real)labelled / ((ex_real)present * weights[c]);
 }
 
-enum ex_status ex__data_digest(const ex_data *data, enum ex_split split, char text[EX_DIGEST_TEXT]) {
+enum ex_status ex__data_digest(const ex_data *data, enum ex_split split,
+                               char text[EX_DIGEST_TEXT]) {
   const struct role *role = &data->roles[split];
   const struct ex_samples *samples = role->samples;
   struct ex_text head = {0};
-  ex__text_add(&head, "exeunt data 1\n%s %d %d %d %d\n%d\n", ex__dtype_name(samples->dtype), (int)samples->rank,
-               (int)samples->dim[0], (int)samples->dim[1], (int)samples->dim[2], (int)role->n);
+  ex__text_add(&head, "exeunt data 1\n%s %d %d %d %d\n%d\n", ex__dtype_name(samples->dtype),
+               (int)samples->rank, (int)samples->dim[0], (int)samples->dim[1], (int)samples->dim[2],
+               (int)role->n);
   ex_digest *digest = head.failed ? NULL : ex__digest_new();
   if (digest != NULL) {
     size_t size = (size_t)data->info.features * ex__dtype_size(samples->dtype);

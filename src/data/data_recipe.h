@@ -9,8 +9,8 @@
 
 #include "base/param.h"
 #include "base/status.h"
-#include "data/samples.h"
-#include "data/transform.h"
+#include "data/data_samples.h"
+#include "data/data_transform.h"
 
 enum { EX_MAX_DATA_FILES = 64 };
 
@@ -49,6 +49,7 @@ struct ex_data_recipe {
 /* The tables of the objects "split" and "augment", for help and docs. */
 extern const struct ex_param ex__data_split_params[], ex__data_augment_params[];
 
-enum ex_status ex__data_recipe_parse(const json_t *json, struct ex_data_recipe *out, struct ex_error *err);
+enum ex_status ex__data_recipe_parse(const json_t *json, struct ex_data_recipe *out,
+                                     struct ex_error *err);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "data/data.h"
 #include "data/data_recipe.h"
-#include "data/samples.h"
+#include "data/data_samples.h"
 
 /* A role is a list of samples of one side of the files. */
 struct role {

@@ -22,7 +22,8 @@
 
 enum { MAX_RATIO = 1032, READ_PIECE = 1 << 26 };
 
-static enum ex_status open_file(const char *path, gzFile *out, int64_t *file_size, struct ex_error *err) {
+static enum ex_status open_file(const char *path, gzFile *out, int64_t *file_size,
+                                struct ex_error *err) {
   struct stat info;
   if (stat(path, &info) != 0)
     return ex__fail(err, errno == ENOENT ? EX_ENOTFOUND : EX_EIO, "%s: cannot open: %s", path,
@@ -39,8 +40,8 @@ static enum ex_status open_file(const char *path, gzFile *out, int64_t *file_siz
 }
 
 /* Reads up to `size` bytes; `*found` is less where the file ends early. */
-static enum ex_status read_bytes(gzFile file, const char *path, void *data, size_t size, size_t *found,
-                                 struct ex_error *err) {
+static enum ex_status read_bytes(gzFile file, const char *path, void *data, size_t size,
+                                 size_t *found, struct ex_error *err) {
   *found = 0;
   while (*found < size) {
     size_t piece = size - *found < READ_PIECE ? size - *found : READ_PIECE;
@@ -70,15 +71,17 @@ static bool find_dtype(uint8_t code, enum ex_dtype *out) {
 static enum ex_status parse_magic(const uint8_t magic[4], const char *path, int32_t rank,
                                   enum ex_dtype *dtype, struct ex_error *err) {
   if (magic[0] != 0 || magic[1] != 0)
-    return ex__fail(err, EX_EFORMAT, "%s: begins with bytes %02x %02x; an IDX file begins with 00 00",
-                    path, magic[0], magic[1]);
+    return ex__fail(err, EX_EFORMAT,
+                    "%s: begins with bytes %02x %02x; an IDX file begins with 00 00", path,
+                    magic[0], magic[1]);
   if (!find_dtype(magic[2], dtype))
-    return ex__fail(err, EX_EUNSUPPORTED,
-                    "%s: IDX type %02x; must be 08 (unsigned byte), 0c (int), 0d (float) or 0e (double)",
-                    path, magic[2]);
+    return ex__fail(
+        err, EX_EUNSUPPORTED,
+        "%s: IDX type %02x; must be 08 (unsigned byte), 0c (int), 0d (float) or 0e (double)", path,
+        magic[2]);
   if (magic[3] != rank)
-    return ex__fail(err, EX_EFORMAT, "%s: IDX array of %d dimensions; must have %d (%s)", path, magic[3],
-                    (int)rank, rank == 1 ? "labels" : "images");
+    return ex__fail(err, EX_EFORMAT, "%s: IDX array of %d dimensions; must have %d (%s)", path,
+                    magic[3], (int)rank, rank == 1 ? "labels" : "images");
   return EX_OK;
 }
 
@@ -90,7 +93,8 @@ static enum ex_status read_header(gzFile file, const char *path, int32_t rank, s
   enum ex_dtype dtype = EX_DTYPE_U8;
   if (found >= 4) EX_TRY(parse_magic(header, path, rank, &dtype, err));
   if (found < size)
-    return ex__fail(err, EX_EFORMAT, "%s: ends after %zu bytes; its header needs %zu", path, found, size);
+    return ex__fail(err, EX_EFORMAT, "%s: ends after %zu bytes; its header needs %zu", path, found,
+                    size);
   int64_t dim[EX_MAX_ARRAY_RANK];
   for (int32_t i = 0; i < rank; i++) {
     const uint8_t *b = header + 4 + 4 * i;
@@ -109,19 +113,20 @@ static void swap_bytes(void *data, size_t count, size_t element) {
   }
 }
 
-static enum ex_status read_data(gzFile file, const char *path, void *data, const struct ex_array *array,
-                                struct ex_error *err) {
+static enum ex_status read_data(gzFile file, const char *path, void *data,
+                                const struct ex_array *array, struct ex_error *err) {
   size_t found, more;
   EX_TRY(read_bytes(file, path, data, array->size, &found, err));
   char shape[64], extra;
   ex__array_shape_text(array, shape, sizeof shape);
   if (found < array->size)
-    return ex__fail(err, EX_EFORMAT, "%s: ends after %zu bytes of data; its header %s needs %zu", path,
-                    found, shape, array->size);
+    return ex__fail(err, EX_EFORMAT, "%s: ends after %zu bytes of data; its header %s needs %zu",
+                    path, found, shape, array->size);
   EX_TRY(read_bytes(file, path, &extra, 1, &more, err));
   if (more > 0)
-    return ex__fail(err, EX_EFORMAT, "%s: goes on after the %zu bytes of data that its header %s declares",
-                    path, array->size, shape);
+    return ex__fail(err, EX_EFORMAT,
+                    "%s: goes on after the %zu bytes of data that its header %s declares", path,
+                    array->size, shape);
   swap_bytes(data, (size_t)array->count, ex__dtype_size(array->dtype));
   return EX_OK;
 }
@@ -129,19 +134,25 @@ static enum ex_status read_data(gzFile file, const char *path, void *data, const
 static enum ex_status read_array(gzFile file, const char *path, int64_t file_size, int32_t rank,
                                  struct ex_array *out, struct ex_error *err) {
   EX_TRY(read_header(file, path, rank, out, err));
-  int64_t most = gzdirect(file) ? file_size : file_size > INT64_MAX / MAX_RATIO ? INT64_MAX : file_size * MAX_RATIO;
+  int64_t most = gzdirect(file)                      ? file_size
+                 : file_size > INT64_MAX / MAX_RATIO ? INT64_MAX
+                                                     : file_size * MAX_RATIO;
   if (out->size > (uint64_t)most)
-    return ex__fail(err, EX_EFORMAT, "%s: a file of %" PRId64 " bytes cannot hold the %zu its header declares",
-                    path, file_size, out->size);
+    return ex__fail(err, EX_EFORMAT,
+                    "%s: a file of %" PRId64 " bytes cannot hold the %zu its header declares", path,
+                    file_size, out->size);
   void *data = ex__alloc(out->size, 1);
   if (data == NULL) return ex__fail(err, EX_ENOMEM, "%s: no memory for %zu bytes", path, out->size);
   enum ex_status status = read_data(file, path, data, out, err);
-  if (status == EX_OK) out->data = data;
-  else ex__free(data);
+  if (status == EX_OK)
+    out->data = data;
+  else
+    ex__free(data);
   return status;
 }
 
-enum ex_status ex__idx_read(const char *path, int32_t rank, struct ex_array *out, struct ex_error *err) {
+enum ex_status ex__idx_read(const char *path, int32_t rank, struct ex_array *out,
+                            struct ex_error *err) {
   *out = (struct ex_array){0};
   gzFile file = NULL;
   int64_t file_size = 0;

@@ -12,6 +12,7 @@
  * that owns its data. `rank` is what the caller expects (1 labels, 3 images,
  * 4 images with channels); another is refused, as is a file that ends early or
  * goes on after its data. */
-enum ex_status ex__idx_read(const char *path, int32_t rank, struct ex_array *out, struct ex_error *err);
+enum ex_status ex__idx_read(const char *path, int32_t rank, struct ex_array *out,
+                            struct ex_error *err);
 
 #endif

@@ -20,7 +20,8 @@ enum ex_status ex__image_check_size(const char *source, int64_t height, int64_t 
       height * width <= EX_IMAGE_MAX_PIXELS)
     return EX_OK;
   return ex__fail(err, EX_EFORMAT,
-                  "%s: an image of %" PRId64 " × %" PRId64 " pixels; sides must be in [1, %d], their product at most %d",
+                  "%s: an image of %" PRId64 " × %" PRId64
+                  " pixels; sides must be in [1, %d], their product at most %d",
                   source, width, height, EX_IMAGE_MAX_SIDE, EX_IMAGE_MAX_PIXELS);
 }
 
@@ -47,7 +48,8 @@ enum ex_status ex__image_decode(const void *data, size_t size, const char *sourc
                                 struct ex_image *out, struct ex_error *err) {
   *out = (struct ex_image){0};
   if (channels != 1 && channels != 3)
-    return ex__fail(err, EX_EINVAL, "%s: %d channels asked for; must be 1 or 3", source, (int)channels);
+    return ex__fail(err, EX_EINVAL, "%s: %d channels asked for; must be 1 or 3", source,
+                    (int)channels);
   struct ex_image image = {.channels = channels};
   uint8_t *rgb = NULL;
   if (size >= 8 && memcmp(data, "\x89PNG\r\n\x1a\n", 8) == 0)
@@ -96,7 +98,8 @@ static double area_mean(const uint8_t *plane, int32_t width, double top, double 
 }
 
 void ex__image_fit(const struct ex_image *image, int32_t height, int32_t width, uint8_t *out) {
-  size_t source_n = (size_t)image->height * (size_t)image->width, n = (size_t)height * (size_t)width;
+  size_t source_n = (size_t)image->height * (size_t)image->width,
+         n = (size_t)height * (size_t)width;
   if (image->height == height && image->width == width) {
     memcpy(out, image->pixels, n * (size_t)image->channels);
     return;
@@ -110,8 +113,8 @@ void ex__image_fit(const struct ex_image *image, int32_t height, int32_t width, 
         double y0 = top + y * step, x0 = left + x * step;
         double y1 = y0 + step < image->height ? y0 + step : image->height;
         double x1 = x0 + step < image->width ? x0 + step : image->width;
-        double mean = area_mean(image->pixels + (size_t)c * source_n, image->width, y0 > 0 ? y0 : 0, y1,
-                                x0 > 0 ? x0 : 0, x1);
+        double mean = area_mean(image->pixels + (size_t)c * source_n, image->width, y0 > 0 ? y0 : 0,
+                                y1, x0 > 0 ? x0 : 0, x1);
         out[(size_t)c * n + (size_t)y * (size_t)width + (size_t)x] = (uint8_t)(mean + 0.5);
       }
 }

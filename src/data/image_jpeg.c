@@ -52,7 +52,8 @@ enum ex_status ex__jpeg_decode(const void *data, size_t size, const char *source
 enum ex_status ex__jpeg_decode(const void *data, size_t size, const char *source, int32_t *height,
                                int32_t *width, uint8_t **rgb, struct ex_error *err) {
   (void)data, (void)size, (void)height, (void)width, (void)rgb;
-  return ex__fail(err, EX_EUNSUPPORTED, "%s: is a JPEG image; this build has no libturbojpeg", source);
+  return ex__fail(err, EX_EUNSUPPORTED, "%s: is a JPEG image; this build has no libturbojpeg",
+                  source);
 }
 
 #endif

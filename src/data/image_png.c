@@ -30,7 +30,8 @@ static enum ex_status decode(spng_ctx *png, const char *source, int32_t *height,
   uint8_t *pixels = ex__alloc(size, 1);
   if (pixels == NULL) return ex__fail(err, EX_ENOMEM, "%s: no memory for the image", source);
   code = spng_decode_image(png, pixels, size, SPNG_FMT_RGB8, 0);
-  if (code == 0) code = spng_decode_chunks(png); /* to the end: a file that was cut short is refused */
+  if (code == 0)
+    code = spng_decode_chunks(png); /* to the end: a file that was cut short is refused */
   if (code != 0) {
     ex__free(pixels);
     return spng_fault(source, code, err);
@@ -47,8 +48,8 @@ enum ex_status ex__png_decode(const void *data, size_t size, const char *source,
   if (png == NULL) return ex__fail(err, EX_ENOMEM, "%s: no memory to decode", source);
   spng_set_chunk_limits(png, MAX_CHUNK, MAX_CHUNK_CACHE);
   int code = spng_set_png_buffer(png, data, size);
-  enum ex_status status = code != 0 ? spng_fault(source, code, err)
-                                    : decode(png, source, height, width, rgb, err);
+  enum ex_status status =
+      code != 0 ? spng_fault(source, code, err) : decode(png, source, height, width, rgb, err);
   spng_ctx_free(png);
   return status;
 }

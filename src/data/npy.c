@@ -34,7 +34,8 @@ struct cursor {
 };
 
 static void skip_spaces(struct cursor *cursor) {
-  while (cursor->at < cursor->end && (*cursor->at == ' ' || *cursor->at == '\n' || *cursor->at == '\t'))
+  while (cursor->at < cursor->end &&
+         (*cursor->at == ' ' || *cursor->at == '\n' || *cursor->at == '\t'))
     cursor->at++;
 }
 
@@ -73,7 +74,8 @@ static bool take_integer(struct cursor *cursor, int64_t *out) {
   const char *first = cursor->at;
   int64_t value = 0;
   for (; cursor->at < cursor->end && *cursor->at >= '0' && *cursor->at <= '9'; cursor->at++)
-    if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *cursor->at - '0', &value))
+    if (__builtin_mul_overflow(value, 10, &value) ||
+        __builtin_add_overflow(value, *cursor->at - '0', &value))
       return false;
   *out = value;
   return cursor->at > first;
@@ -90,7 +92,8 @@ struct header {
 static bool take_shape(struct cursor *cursor, struct header *header) {
   if (!take(cursor, '(')) return false;
   while (!take(cursor, ')')) {
-    if (header->rank == EX_MAX_ARRAY_RANK || !take_integer(cursor, &header->dim[header->rank])) return false;
+    if (header->rank == EX_MAX_ARRAY_RANK || !take_integer(cursor, &header->dim[header->rank]))
+      return false;
     header->rank++;
     if (take(cursor, ',')) continue;
     return header->rank > 1 && take(cursor, ')');
@@ -120,7 +123,8 @@ static bool parse_header(const char *text, size_t size, struct header *header) {
   if (!take(&cursor, '{')) return false;
   while (!take(&cursor, '}')) {
     char key[16];
-    if (!take_string(&cursor, key, sizeof key) || !take(&cursor, ':') || !take_value(&cursor, key, header))
+    if (!take_string(&cursor, key, sizeof key) || !take(&cursor, ':') ||
+        !take_value(&cursor, key, header))
       return false;
     if (take(&cursor, ',')) continue;
     if (!take(&cursor, '}')) return false;
@@ -133,19 +137,21 @@ static bool parse_header(const char *text, size_t size, struct header *header) {
 /* ---- reading ------------------------------------------------------------ */
 
 /* Where the dictionary begins and how long it is. */
-static enum ex_status find_header(const uint8_t *data, size_t size, const char *source, size_t *begin,
-                                  size_t *length, struct ex_error *err) {
+static enum ex_status find_header(const uint8_t *data, size_t size, const char *source,
+                                  size_t *begin, size_t *length, struct ex_error *err) {
   if (size < 10 || memcmp(data, magic, sizeof magic) != 0)
     return ex__fail(err, EX_EFORMAT, "%s: is not a .npy file: must begin with \\x93NUMPY", source);
   uint8_t version = data[MAGIC_SIZE];
   if (version < 1 || version > 3)
-    return ex__fail(err, EX_EUNSUPPORTED, "%s: .npy version %d; must be 1, 2 or 3", source, version);
+    return ex__fail(err, EX_EUNSUPPORTED, "%s: .npy version %d; must be 1, 2 or 3", source,
+                    version);
   *begin = version == 1 ? 10 : 12;
   if (size < *begin) return ex__fail(err, EX_EFORMAT, "%s: ends within its header", source);
   *length = (size_t)data[8] | (size_t)data[9] << 8;
   if (version > 1) *length |= (size_t)data[10] << 16 | (size_t)data[11] << 24;
   if (*length > MAX_HEADER || *length > size - *begin)
-    return ex__fail(err, EX_EFORMAT, "%s: a header of %zu bytes in a file of %zu; must fit, and be at most %d",
+    return ex__fail(err, EX_EFORMAT,
+                    "%s: a header of %zu bytes in a file of %zu; must fit, and be at most %d",
                     source, *length, size, MAX_HEADER);
   return EX_OK;
 }
@@ -157,8 +163,9 @@ static enum ex_status find_type(const char *descr, const char *source, enum ex_d
     *out = types[i].dtype;
     return EX_OK;
   }
-  return ex__fail(err, EX_EUNSUPPORTED, "%s: elements of type '%s'; must be |u1, |i1, |b1, <i4, <i8, <f4 or <f8",
-                  source, descr);
+  return ex__fail(err, EX_EUNSUPPORTED,
+                  "%s: elements of type '%s'; must be |u1, |i1, |b1, <i4, <i8, <f4 or <f8", source,
+                  descr);
 }
 
 static enum ex_status align(struct ex_npy *npy, const uint8_t *data, const char *source,
@@ -166,7 +173,8 @@ static enum ex_status align(struct ex_npy *npy, const uint8_t *data, const char 
   npy->array.data = data;
   if ((uintptr_t)data % ex__dtype_size(npy->array.dtype) == 0) return EX_OK;
   npy->copy = ex__alloc(npy->array.size, 1);
-  if (npy->copy == NULL) return ex__fail(err, EX_ENOMEM, "%s: no memory for %zu bytes", source, npy->array.size);
+  if (npy->copy == NULL)
+    return ex__fail(err, EX_ENOMEM, "%s: no memory for %zu bytes", source, npy->array.size);
   if (npy->array.size > 0) memcpy(npy->copy, data, npy->array.size);
   npy->array.data = npy->copy;
   return EX_OK;
@@ -179,20 +187,22 @@ enum ex_status ex__npy_parse(const void *data, size_t size, const char *source, 
   EX_TRY(find_header(data, size, source, &begin, &length, err));
   struct header header = {0};
   if (!parse_header((const char *)data + begin, length, &header))
-    return ex__fail(err, EX_EFORMAT,
-                    "%s: malformed .npy header; must hold descr, fortran_order and shape (at most %d dimensions)",
-                    source, EX_MAX_ARRAY_RANK);
+    return ex__fail(
+        err, EX_EFORMAT,
+        "%s: malformed .npy header; must hold descr, fortran_order and shape (at most %d dimensions)",
+        source, EX_MAX_ARRAY_RANK);
   enum ex_dtype dtype = EX_DTYPE_U8;
   EX_TRY(find_type(header.descr, source, &dtype, err));
   EX_TRY(ex__array_shape(&out->array, source, dtype, header.rank, header.dim, err));
   if (header.fortran_order && header.rank > 1)
-    return ex__fail(err, EX_EUNSUPPORTED, "%s: is in Fortran order; must be in C order (numpy.ascontiguousarray)",
+    return ex__fail(err, EX_EUNSUPPORTED,
+                    "%s: is in Fortran order; must be in C order (numpy.ascontiguousarray)",
                     source);
   if (size - begin - length != out->array.size) {
     char shape[64];
     ex__array_shape_text(&out->array, shape, sizeof shape);
-    return ex__fail(err, EX_EFORMAT, "%s: %zu bytes of data; %s %s needs %zu", source, size - begin - length,
-                    header.descr, shape, out->array.size);
+    return ex__fail(err, EX_EFORMAT, "%s: %zu bytes of data; %s %s needs %zu", source,
+                    size - begin - length, header.descr, shape, out->array.size);
   }
   return align(out, (const uint8_t *)data + begin + length, source, err);
 }
@@ -225,19 +235,22 @@ static enum ex_status build_header(const struct ex_array *array, struct ex_text 
   for (int32_t i = 0; i < array->rank; i++)
     ex__text_add(&dict, "%s%" PRId64, i > 0 ? ", " : "", array->dim[i]);
   ex__text_add(&dict, "%s), }", array->rank == 1 ? "," : "");
-  while ((MAGIC_SIZE + 4 + dict.size + 1) % DATA_ALIGNMENT != 0 && !dict.failed) ex__text_add(&dict, " ");
+  while ((MAGIC_SIZE + 4 + dict.size + 1) % DATA_ALIGNMENT != 0 && !dict.failed)
+    ex__text_add(&dict, " ");
   ex__text_add(&dict, "\n");
   const uint8_t prefix[4] = {1, 0, (uint8_t)dict.size, (uint8_t)(dict.size >> 8)};
   ex__text_add_bytes(text, magic, sizeof magic);
   ex__text_add_bytes(text, prefix, sizeof prefix);
-  if (dict.failed) text->failed = true;
-  else ex__text_add_bytes(text, dict.data, dict.size);
+  if (dict.failed)
+    text->failed = true;
+  else
+    ex__text_add_bytes(text, dict.data, dict.size);
   ex__text_clear(&dict);
   return ex__text_status(text);
 }
 
-static enum ex_status write_all(const char *path, const struct ex_text *header, const struct ex_array *array,
-                                struct ex_error *err) {
+static enum ex_status write_all(const char *path, const struct ex_text *header,
+                                const struct ex_array *array, struct ex_error *err) {
   ex_file_writer *file;
   EX_TRY(ex__file_create(path, &file, err));
   enum ex_status status = ex__file_write(file, header->data, header->size, err);
@@ -247,14 +260,16 @@ static enum ex_status write_all(const char *path, const struct ex_text *header, 
   return status;
 }
 
-enum ex_status ex__npy_write(const char *path, enum ex_dtype dtype, int32_t rank, const int64_t *dim,
-                             const void *data, struct ex_error *err) {
+enum ex_status ex__npy_write(const char *path, enum ex_dtype dtype, int32_t rank,
+                             const int64_t *dim, const void *data, struct ex_error *err) {
   struct ex_array array = {.data = data};
   EX_TRY(ex__array_shape(&array, path, dtype, rank, dim, err));
   struct ex_text header = {0};
   enum ex_status status = build_header(&array, &header);
-  if (status == EX_OK) status = write_all(path, &header, &array, err);
-  else ex__fail(err, status, "%s: cannot write elements of type %s", path, ex__dtype_name(dtype));
+  if (status == EX_OK)
+    status = write_all(path, &header, &array, err);
+  else
+    ex__fail(err, status, "%s: cannot write elements of type %s", path, ex__dtype_name(dtype));
   ex__text_clear(&header);
   return status;
 }

@@ -23,7 +23,7 @@ enum ex_status ex__npy_parse(const void *data, size_t size, const char *source, 
 void ex__npy_close(struct ex_npy *npy); /* also after a failure */
 
 /* Whole or not at all; `data` [product of dim], types U8, I8, I32, I64, F32, F64. */
-enum ex_status ex__npy_write(const char *path, enum ex_dtype dtype, int32_t rank, const int64_t *dim,
-                             const void *data, struct ex_error *err);
+enum ex_status ex__npy_write(const char *path, enum ex_dtype dtype, int32_t rank,
+                             const int64_t *dim, const void *data, struct ex_error *err);
 
 #endif

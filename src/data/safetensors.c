@@ -46,8 +46,8 @@ static enum ex_status parse_dtype(const json_t *json, const char *where, enum ex
 }
 
 /* Up to `max` integers ≥ 0 of an array. */
-static enum ex_status parse_integers(const json_t *json, const char *key, const char *where, size_t max,
-                                     int64_t *out, size_t *n, struct ex_error *err) {
+static enum ex_status parse_integers(const json_t *json, const char *key, const char *where,
+                                     size_t max, int64_t *out, size_t *n, struct ex_error *err) {
   const json_t *list;
   EX_TRY(ex__json_array(json, key, where, max, &list, err));
   *n = json_array_size(list);
@@ -63,7 +63,8 @@ static enum ex_status parse_integers(const json_t *json, const char *key, const 
 static enum ex_status parse_entry(const json_t *json, const char *where, size_t data_size,
                                   struct entry *entry, struct ex_error *err) {
   if (!json_is_object(json) || json_object_size(json) != 3)
-    return ex__fail(err, EX_EFORMAT, "%s: must be an object of dtype, shape and data_offsets", where);
+    return ex__fail(err, EX_EFORMAT, "%s: must be an object of dtype, shape and data_offsets",
+                    where);
   enum ex_dtype dtype;
   EX_TRY(parse_dtype(json, where, &dtype, err));
   int64_t dim[EX_MAX_ARRAY_RANK], offset[2];
@@ -72,13 +73,14 @@ static enum ex_status parse_entry(const json_t *json, const char *where, size_t 
   EX_TRY(parse_integers(json, "data_offsets", where, 2, offset, &n_offsets, err));
   EX_TRY(ex__array_shape(&entry->array, where, dtype, (int32_t)rank, dim, err));
   if (n_offsets != 2 || offset[0] > offset[1] || (uint64_t)offset[1] > data_size)
-    return ex__fail(err, EX_EFORMAT, "%s: data_offsets must be [begin, end] within %zu bytes of data",
-                    where, data_size);
+    return ex__fail(err, EX_EFORMAT,
+                    "%s: data_offsets must be [begin, end] within %zu bytes of data", where,
+                    data_size);
   entry->begin = (size_t)offset[0];
   entry->end = (size_t)offset[1];
   if (entry->end - entry->begin != entry->array.size)
-    return ex__fail(err, EX_EFORMAT, "%s: data_offsets span %zu bytes; dtype and shape need %zu", where,
-                    entry->end - entry->begin, entry->array.size);
+    return ex__fail(err, EX_EFORMAT, "%s: data_offsets span %zu bytes; dtype and shape need %zu",
+                    where, entry->end - entry->begin, entry->array.size);
   return EX_OK;
 }
 
@@ -87,9 +89,10 @@ static enum ex_status check_metadata(const json_t *json, const char *source, str
     return ex__fail(err, EX_EFORMAT, "%s: __metadata__ must be an object of strings", source);
   const char *key;
   json_t *value;
-  json_object_foreach((json_t *)(uintptr_t)json, key, value)
-    if (!json_is_string(value))
-      return ex__fail(err, EX_EFORMAT, "%s: __metadata__ \"%.60s\" must be a string", source, key);
+  json_object_foreach((json_t *)(uintptr_t)json, key, value) if (
+      !json_is_string(value)) return ex__fail(err, EX_EFORMAT,
+                                              "%s: __metadata__ \"%.60s\" must be a string", source,
+                                              key);
   return EX_OK;
 }
 
@@ -126,12 +129,14 @@ static int compare_name(const void *left, const void *right) {
   return strcmp((*a)->array.name, (*b)->array.name);
 }
 
-static enum ex_status check_coverage(const ex_safetensors *file, size_t data_size, struct ex_error *err) {
+static enum ex_status check_coverage(const ex_safetensors *file, size_t data_size,
+                                     struct ex_error *err) {
   size_t at = 0;
   for (int32_t i = 0; i < file->n; i++) {
     const struct entry *entry = &file->entries[i];
     if (entry->begin != at)
-      return ex__fail(err, EX_EFORMAT, "%s: \"%.80s\" begins at byte %zu of the data; must be %zu (%s)",
+      return ex__fail(err, EX_EFORMAT,
+                      "%s: \"%.80s\" begins at byte %zu of the data; must be %zu (%s)",
                       file->source, entry->array.name, entry->begin, at,
                       entry->begin < at ? "entries overlap" : "there is a gap");
     at = entry->end;
@@ -150,22 +155,25 @@ static enum ex_status place(ex_safetensors *file, const uint8_t *data, struct ex
     if ((uintptr_t)entry->array.data % ex__dtype_size(entry->array.dtype) == 0) continue;
     entry->copy = ex__alloc(entry->array.size, 1);
     if (entry->copy == NULL)
-      return ex__fail(err, EX_ENOMEM, "%s: no memory for \"%.80s\"", file->source, entry->array.name);
+      return ex__fail(err, EX_ENOMEM, "%s: no memory for \"%.80s\"", file->source,
+                      entry->array.name);
     if (entry->array.size > 0) memcpy(entry->copy, entry->array.data, entry->array.size);
     entry->array.data = entry->copy;
   }
   return EX_OK;
 }
 
-static enum ex_status parse(ex_safetensors *file, const uint8_t *data, size_t size, struct ex_error *err) {
+static enum ex_status parse(ex_safetensors *file, const uint8_t *data, size_t size,
+                            struct ex_error *err) {
   uint64_t length = 0;
   if (size < sizeof length)
-    return ex__fail(err, EX_EFORMAT, "%s: %zu bytes; a safetensors file has at least 8", file->source,
-                    size);
+    return ex__fail(err, EX_EFORMAT, "%s: %zu bytes; a safetensors file has at least 8",
+                    file->source, size);
   memcpy(&length, data, sizeof length);
   if (length > size - sizeof length || length > EX_SAFETENSORS_MAX_HEADER)
     return ex__fail(err, EX_EFORMAT,
-                    "%s: a header of %" PRIu64 " bytes in a file of %zu; must fit, and be at most %d",
+                    "%s: a header of %" PRIu64
+                    " bytes in a file of %zu; must fit, and be at most %d",
                     file->source, length, size, EX_SAFETENSORS_MAX_HEADER);
   const uint8_t *header = data + sizeof length;
   if (length < 2 || header[0] != '{')
@@ -196,8 +204,10 @@ enum ex_status ex__safetensors_parse(const void *data, size_t size, const char *
   ex_safetensors *file = file_new(source, err);
   if (file == NULL) return EX_ENOMEM;
   enum ex_status status = parse(file, data, size, err);
-  if (status == EX_OK) *out = file;
-  else ex__safetensors_free(file);
+  if (status == EX_OK)
+    *out = file;
+  else
+    ex__safetensors_free(file);
   return status;
 }
 
@@ -207,8 +217,10 @@ enum ex_status ex__safetensors_open(const char *path, ex_safetensors **out, stru
   if (file == NULL) return EX_ENOMEM;
   enum ex_status status = ex__file_map(path, &file->map, err);
   if (status == EX_OK) status = parse(file, file->map.data, file->map.size, err);
-  if (status == EX_OK) *out = file;
-  else ex__safetensors_free(file);
+  if (status == EX_OK)
+    *out = file;
+  else
+    ex__safetensors_free(file);
   return status;
 }
 
@@ -237,17 +249,20 @@ const struct ex_array *ex__safetensors_find(const ex_safetensors *file, const ch
     int32_t middle = low + (high - low) / 2;
     int order = strcmp(name, file->by_name[middle]->array.name);
     if (order == 0) return &file->by_name[middle]->array;
-    if (order < 0) high = middle;
-    else low = middle + 1;
+    if (order < 0)
+      high = middle;
+    else
+      low = middle + 1;
   }
   return NULL;
 }
 
-enum ex_status ex__safetensors_get(const ex_safetensors *file, const char *name, enum ex_dtype dtype,
-                                   int32_t rank, const int64_t *dim, const struct ex_array **out,
-                                   struct ex_error *err) {
+enum ex_status ex__safetensors_get(const ex_safetensors *file, const char *name,
+                                   enum ex_dtype dtype, int32_t rank, const int64_t *dim,
+                                   const struct ex_array **out, struct ex_error *err) {
   const struct ex_array *array = ex__safetensors_find(file, name);
-  if (array == NULL) return ex__fail(err, EX_ENOTFOUND, "%s: has no array \"%s\"", file->source, name);
+  if (array == NULL)
+    return ex__fail(err, EX_ENOTFOUND, "%s: has no array \"%s\"", file->source, name);
   bool fits = array->dtype == dtype && array->rank == rank;
   for (int32_t i = 0; fits && i < rank; i++) fits = dim[i] == -1 || dim[i] == array->dim[i];
   if (fits) {

@@ -35,9 +35,9 @@ const struct ex_array *ex__safetensors_at(const ex_safetensors *file, int32_t in
 const struct ex_array *ex__safetensors_find(const ex_safetensors *file, const char *name);
 /* The array `name`, which must have this type and shape: EX_ENOTFOUND, or
  * EX_ESHAPE with what was found and expected. A dim of -1 takes any size. */
-enum ex_status ex__safetensors_get(const ex_safetensors *file, const char *name, enum ex_dtype dtype,
-                                   int32_t rank, const int64_t *dim, const struct ex_array **out,
-                                   struct ex_error *err);
+enum ex_status ex__safetensors_get(const ex_safetensors *file, const char *name,
+                                   enum ex_dtype dtype, int32_t rank, const int64_t *dim,
+                                   const struct ex_array **out, struct ex_error *err);
 /* Borrowed; NULL where the key is absent. */
 const char *ex__safetensors_metadata(const ex_safetensors *file, const char *key);
 const char *ex__safetensors_source(const ex_safetensors *file); /* path, for messages */
@@ -46,7 +46,7 @@ const char *ex__safetensors_source(const ex_safetensors *file); /* path, for mes
 
 typedef struct ex_safetensors_writer ex_safetensors_writer;
 
-ex_safetensors_writer *ex__safetensors_writer_new(void); /* NULL when memory is short */
+ex_safetensors_writer *ex__safetensors_writer_new(void);         /* NULL when memory is short */
 void ex__safetensors_writer_free(ex_safetensors_writer *writer); /* accepts NULL */
 /* `value` is UTF-8, copied. */
 enum ex_status ex__safetensors_add_metadata(ex_safetensors_writer *writer, const char *key,

@@ -138,8 +138,8 @@ enum ex_status ex__safetensors_save(const ex_safetensors_writer *writer, const c
   if (status != EX_OK)
     ex__fail(err, status, "%s: no memory for the header", path);
   else if (header.size > EX_SAFETENSORS_MAX_HEADER)
-    status = ex__fail(err, EX_EINVAL, "%s: a header of %zu bytes; must be at most %d", path, header.size,
-                      EX_SAFETENSORS_MAX_HEADER);
+    status = ex__fail(err, EX_EINVAL, "%s: a header of %zu bytes; must be at most %d", path,
+                      header.size, EX_SAFETENSORS_MAX_HEADER);
   else
     status = ex__file_create(path, &file, err);
   if (status == EX_OK) status = write_all(writer, &header, file, err);

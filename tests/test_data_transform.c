@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
-#include "data/transform.h"
+#include "data/data_transform.h"
 #include "tests/testing.h"
 
 static struct ex_error err;
@@ -17,7 +17,8 @@ static void statistics(void **state) {
   assert_ok(ex__transform_statistics(&samples, items, 2, mean, deviation, &err), &err);
   assert_true(fabs(mean[0] - 0.5) < 1e-12 && fabs(deviation[0] - 0.5) < 1e-12);
   assert_true(fabs(mean[1] - 0.2) < 1e-12 && deviation[1] == 1); /* constant */
-  assert_refused(ex__transform_statistics(&samples, items, 0, mean, deviation, &err), EX_EINVAL, &err, "0 training");
+  assert_refused(ex__transform_statistics(&samples, items, 0, mean, deviation, &err), EX_EINVAL,
+                 &err, "0 training");
 }
 
 static void statistics_of_floats(void **state) {
@@ -29,7 +30,8 @@ static void statistics_of_floats(void **state) {
   assert_ok(ex__transform_statistics(&samples, items, 2, &mean, &deviation, &err), &err);
   assert_true(fabs(mean - 1000002.5) < 1e-6 && fabs(deviation - sqrt(1.25)) < 1e-6);
   x[1] = NAN;
-  assert_refused(ex__transform_statistics(&samples, items, 2, &mean, &deviation, &err), EX_ENOTFINITE, &err, "finite");
+  assert_refused(ex__transform_statistics(&samples, items, 2, &mean, &deviation, &err),
+                 EX_ENOTFINITE, &err, "finite");
 }
 
 static void filling_normalises(void **state) {
@@ -70,7 +72,8 @@ static void draws_are_even_and_repeat(void **state) {
   const struct ex_augment augment = {.crop = 2, .flip = 0.5};
   int rows[5] = {0}, columns[5] = {0}, mirrored = 0, same = 0;
   for (int32_t i = 0; i < 10000; i++) {
-    struct ex_augment_draw draw = ex__augment_draw(&augment, 1, 3, i), again = ex__augment_draw(&augment, 1, 3, i);
+    struct ex_augment_draw draw = ex__augment_draw(&augment, 1, 3, i),
+                           again = ex__augment_draw(&augment, 1, 3, i);
     struct ex_augment_draw next = ex__augment_draw(&augment, 1, 4, i);
     assert_true(draw.dy == again.dy && draw.dx == again.dx && draw.mirror == again.mirror);
     same += draw.dy == next.dy && draw.dx == next.dx && draw.mirror == next.mirror;
@@ -78,7 +81,8 @@ static void draws_are_even_and_repeat(void **state) {
     columns[draw.dx + 2]++;
     mirrored += draw.mirror;
   }
-  for (int i = 0; i < 5; i++) assert_true(abs(rows[i] - 2000) < 200 && abs(columns[i] - 2000) < 200);
+  for (int i = 0; i < 5; i++)
+    assert_true(abs(rows[i] - 2000) < 200 && abs(columns[i] - 2000) < 200);
   assert_in_range(mirrored, 4800, 5200);
   assert_in_range(same, 120, 290); /* 1 in 50 */
   const struct ex_augment none = {0};
@@ -88,8 +92,10 @@ static void draws_are_even_and_repeat(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(statistics),         cmocka_unit_test(statistics_of_floats),
-      cmocka_unit_test(filling_normalises), cmocka_unit_test(moving_pads_and_mirrors),
+      cmocka_unit_test(statistics),
+      cmocka_unit_test(statistics_of_floats),
+      cmocka_unit_test(filling_normalises),
+      cmocka_unit_test(moving_pads_and_mirrors),
       cmocka_unit_test(draws_are_even_and_repeat),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

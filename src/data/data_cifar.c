@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/samples: the binary files of CIFAR-10 and CIFAR-100
+ * data/data_samples: the binary files of CIFAR-10 and CIFAR-100
  * (www.cs.toronto.edu/~kriz/cifar.html): records of one label byte (CIFAR-10)
  * or two (CIFAR-100: coarse, fine) and 3 planes of 32 × 32 bytes. There is no
  * header, so the size of the file is all that tells a wrong one.
@@ -9,7 +9,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "data/samples.h"
+#include "data/data_samples.h"
 
 enum { SIDE = 32, IMAGE_SIZE = 3 * SIDE * SIDE };
 
@@ -41,8 +41,8 @@ static enum ex_status parse(const struct ex_mapping *map, const char *path, enum
                             struct ex_samples *out, struct ex_error *err) {
   size_t record = (size_t)kinds[kind].n_labels + IMAGE_SIZE;
   if (map->size == 0 || map->size % record != 0)
-    return ex__fail(err, EX_EFORMAT, "%s: %zu bytes; a %s file is a multiple of %zu", path, map->size,
-                    kinds[kind].name, record);
+    return ex__fail(err, EX_EFORMAT, "%s: %zu bytes; a %s file is a multiple of %zu", path,
+                    map->size, kinds[kind].name, record);
   *out = (struct ex_samples){.n = (int64_t)(map->size / record),
                              .rank = 3,
                              .dim = {3, SIDE, SIDE},

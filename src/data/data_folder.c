@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/samples: a folder of pictures, one sub-folder per class.
+ * data/data_samples: a folder of pictures, one sub-folder per class.
  *
  * Names are sorted bytewise, so that labels and order depend neither on the
  * file system nor on the locale. Names that begin with a dot are passed over;
@@ -15,8 +15,8 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "data/data_samples.h"
 #include "data/image.h"
-#include "data/samples.h"
 
 enum { MAX_NAMES = 1 << 24 };
 
@@ -38,7 +38,8 @@ static int compare_names(const void *a, const void *b) {
 static bool names_add(struct names *names, const char *folder, const char *name) {
   if (names->n == names->capacity) {
     size_t capacity = names->capacity == 0 ? 256 : 2 * names->capacity;
-    char **item = capacity <= MAX_NAMES ? ex__grow(names->item, names->n, capacity, sizeof *item) : NULL;
+    char **item =
+        capacity <= MAX_NAMES ? ex__grow(names->item, names->n, capacity, sizeof *item) : NULL;
     if (item == NULL) return false;
     names->item = item;
     names->capacity = capacity;
@@ -57,8 +58,8 @@ static bool names_add(struct names *names, const char *folder, const char *name)
 static enum ex_status list_folder(const char *folder, struct names *names, struct ex_error *err) {
   DIR *dir = opendir(folder);
   if (dir == NULL)
-    return ex__fail(err, errno == ENOENT ? EX_ENOTFOUND : EX_EIO, "%s: cannot open the folder: %s", folder,
-                    strerror(errno));
+    return ex__fail(err, errno == ENOENT ? EX_ENOTFOUND : EX_EIO, "%s: cannot open the folder: %s",
+                    folder, strerror(errno));
   bool ok = true;
   errno = 0;
   for (struct dirent *entry; ok && (entry = readdir(dir)) != NULL;)
@@ -81,34 +82,39 @@ static enum ex_status list_classes(const char *path, struct names *classes, stru
   EX_TRY(list_folder(path, classes, err));
   size_t kept = 0;
   for (size_t i = 0; i < classes->n; i++) {
-    if (is_folder(classes->item[i])) classes->item[kept++] = classes->item[i];
-    else ex__free(classes->item[i]);
+    if (is_folder(classes->item[i]))
+      classes->item[kept++] = classes->item[i];
+    else
+      ex__free(classes->item[i]);
   }
   classes->n = kept;
   if (kept < 1 || kept > EX_MAX_CLASSES)
-    return ex__fail(err, EX_EFORMAT, "%s: %zu sub-folders; must have one per class, at most %d", path, kept,
-                    EX_MAX_CLASSES);
+    return ex__fail(err, EX_EFORMAT, "%s: %zu sub-folders; must have one per class, at most %d",
+                    path, kept, EX_MAX_CLASSES);
   return EX_OK;
 }
 
 static enum ex_status set_class_names(struct ex_samples *out, char *const *given, int32_t n_given,
-                                      const struct names *classes, const char *path, struct ex_error *err) {
+                                      const struct names *classes, const char *path,
+                                      struct ex_error *err) {
   int32_t n = given != NULL ? n_given : (int32_t)classes->n;
   out->class_names = ex__calloc((size_t)n, sizeof *out->class_names);
   if (out->class_names != NULL) out->n_classes = n;
   for (int32_t i = 0; out->class_names != NULL && i < n; i++) {
     out->class_names[i] = ex__strdup(given != NULL ? given[i] : last_part(classes->item[i]));
-    if (out->class_names[i] == NULL) return ex__fail(err, EX_ENOMEM, "%s: no memory for its classes", path);
+    if (out->class_names[i] == NULL)
+      return ex__fail(err, EX_ENOMEM, "%s: no memory for its classes", path);
   }
-  return out->class_names != NULL ? EX_OK : ex__fail(err, EX_ENOMEM, "%s: no memory for its classes", path);
+  return out->class_names != NULL ? EX_OK
+                                  : ex__fail(err, EX_ENOMEM, "%s: no memory for its classes", path);
 }
 
-static enum ex_status find_class(const struct ex_samples *samples, const char *folder, int32_t *label,
-                                 struct ex_error *err) {
+static enum ex_status find_class(const struct ex_samples *samples, const char *folder,
+                                 int32_t *label, struct ex_error *err) {
   for (*label = 0; *label < samples->n_classes; ++*label)
     if (strcmp(samples->class_names[*label], last_part(folder)) == 0) return EX_OK;
-  return ex__fail(err, EX_EFORMAT, "%s: is not one of the %d classes of the training folder", folder,
-                  (int)samples->n_classes);
+  return ex__fail(err, EX_EFORMAT, "%s: is not one of the %d classes of the training folder",
+                  folder, (int)samples->n_classes);
 }
 
 /* All pictures with their labels, before any is read. */
@@ -125,7 +131,9 @@ static enum ex_status list_pictures(const struct names *classes, struct ex_sampl
     int32_t *y = item != NULL ? ex__grow(samples->y, before, total, sizeof *y) : NULL;
     if (y == NULL) {
       names_free(&files);
-      return status != EX_OK ? status : ex__fail(err, EX_ENOMEM, "%s: no memory for its names", classes->item[c]);
+      return status != EX_OK
+                 ? status
+                 : ex__fail(err, EX_ENOMEM, "%s: no memory for its names", classes->item[c]);
     }
     samples->y = y;
     for (size_t i = 0; i < files.n; i++) y[before + i] = label;
@@ -140,9 +148,11 @@ static enum ex_status read_pictures(const struct names *pictures, const char *pa
                                     struct ex_samples *out, struct ex_error *err) {
   size_t features = (size_t)ex__samples_features(out);
   if (pictures->n == 0 || pictures->n > INT32_MAX)
-    return ex__fail(err, EX_EFORMAT, "%s: %zu pictures; must have 1 to %d", path, pictures->n, INT32_MAX);
+    return ex__fail(err, EX_EFORMAT, "%s: %zu pictures; must have 1 to %d", path, pictures->n,
+                    INT32_MAX);
   out->x = ex__alloc(pictures->n, features);
-  if (out->x == NULL) return ex__fail(err, EX_ENOMEM, "%s: no memory for %zu pictures", path, pictures->n);
+  if (out->x == NULL)
+    return ex__fail(err, EX_ENOMEM, "%s: no memory for %zu pictures", path, pictures->n);
   for (size_t i = 0; i < pictures->n; i++) {
     struct ex_image image;
     EX_TRY(ex__image_read(pictures->item[i], out->dim[0], &image, err));
@@ -159,17 +169,21 @@ enum ex_status ex__samples_read_folder(const char *path, const int32_t dim[3],
   *out = (struct ex_samples){0};
   if ((dim[0] != 1 && dim[0] != 3) || dim[1] < 1 || dim[1] > EX_IMAGE_MAX_SIDE || dim[2] < 1 ||
       dim[2] > EX_IMAGE_MAX_SIDE)
-    return ex__fail(err, EX_EINVAL,
-                    "%s: pictures of [%d, %d, %d]; must be [1 or 3 channels, height, width up to %d]", path,
-                    (int)dim[0], (int)dim[1], (int)dim[2], EX_IMAGE_MAX_SIDE);
+    return ex__fail(
+        err, EX_EINVAL,
+        "%s: pictures of [%d, %d, %d]; must be [1 or 3 channels, height, width up to %d]", path,
+        (int)dim[0], (int)dim[1], (int)dim[2], EX_IMAGE_MAX_SIDE);
   struct ex_samples samples = {.rank = 3, .dim = {dim[0], dim[1], dim[2]}, .dtype = EX_DTYPE_U8};
   struct names classes = {0}, pictures = {0};
   enum ex_status status = list_classes(path, &classes, err);
-  if (status == EX_OK) status = set_class_names(&samples, class_names, n_classes, &classes, path, err);
+  if (status == EX_OK)
+    status = set_class_names(&samples, class_names, n_classes, &classes, path, err);
   if (status == EX_OK) status = list_pictures(&classes, &samples, &pictures, err);
   if (status == EX_OK) status = read_pictures(&pictures, path, &samples, err);
-  if (status == EX_OK) *out = samples;
-  else ex__samples_free(&samples);
+  if (status == EX_OK)
+    *out = samples;
+  else
+    ex__samples_free(&samples);
   names_free(&classes);
   names_free(&pictures);
   return status;

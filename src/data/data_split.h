@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/split: which samples play which role, by seed.
+ * data/data_split: which samples play which role, by seed.
  */
-#ifndef EX_DATA_SPLIT_H
-#define EX_DATA_SPLIT_H
+#ifndef EX_DATA_DATA_SPLIT_H
+#define EX_DATA_DATA_SPLIT_H
 
 #include <stdint.h>
 
@@ -15,7 +15,8 @@
  * `order` [n] receives the parts one after the other, each in ascending
  * order, then what is left. */
 enum ex_status ex__split(const int32_t *y, int32_t n, int32_t n_classes, uint64_t seed,
-                         int32_t n_parts, const int32_t *sizes, int32_t *order, struct ex_error *err);
+                         int32_t n_parts, const int32_t *sizes, int32_t *order,
+                         struct ex_error *err);
 
 /* Keeps `per_class` of the labelled samples of each class, chosen by seed;
  * returns how many, in the order they had. A class that has fewer is an error. */

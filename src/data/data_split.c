@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/split: stratified splits.
+ * data/data_split: stratified splits.
  *
  * Each class is shuffled and spread evenly over [0, 1): its k-th of m samples
  * lies at (k + ½)/m. All samples sorted by that place form a sequence of which
@@ -8,7 +8,7 @@
  * from it at exactly the sizes asked for; no rounding has to be repaired.
  * Places are compared as fractions of integers, hence without rounding.
  */
-#include "data/split.h"
+#include "data/data_split.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,19 +61,22 @@ static void place_samples(const int32_t *start, int32_t n_strata, int32_t *items
   }
 }
 
-static enum ex_status check_sizes(int32_t n, int32_t n_parts, const int32_t *sizes, struct ex_error *err) {
+static enum ex_status check_sizes(int32_t n, int32_t n_parts, const int32_t *sizes,
+                                  struct ex_error *err) {
   int64_t sum = 0;
   for (int32_t p = 0; p < n_parts; p++) {
     if (sizes[p] < 0) return ex__fail(err, EX_EINVAL, "split: a part of %d samples", (int)sizes[p]);
     sum += sizes[p];
   }
   if (sum > n)
-    return ex__fail(err, EX_EINVAL, "split: parts of %lld samples in all; there are %d", (long long)sum, (int)n);
+    return ex__fail(err, EX_EINVAL, "split: parts of %lld samples in all; there are %d",
+                    (long long)sum, (int)n);
   return EX_OK;
 }
 
 enum ex_status ex__split(const int32_t *y, int32_t n, int32_t n_classes, uint64_t seed,
-                         int32_t n_parts, const int32_t *sizes, int32_t *order, struct ex_error *err) {
+                         int32_t n_parts, const int32_t *sizes, int32_t *order,
+                         struct ex_error *err) {
   EX_TRY(check_sizes(n, n_parts, sizes, err));
   int32_t n_strata = n_classes + 1; /* the first: not labelled */
   int32_t *start = ex__calloc((size_t)n_strata + 1, sizeof *start);
@@ -117,8 +120,8 @@ enum ex_status ex__split_few(const int32_t *y, int32_t n_classes, int32_t per_cl
   enum ex_status status = EX_OK;
   for (int32_t c = 0; c < n_classes && status == EX_OK; c++)
     if (taken[c] < per_class)
-      status = ex__fail(err, EX_EINVAL, "%d labels per class asked for; class %d has %d", (int)per_class, (int)c,
-                        (int)taken[c]);
+      status = ex__fail(err, EX_EINVAL, "%d labels per class asked for; class %d has %d",
+                        (int)per_class, (int)c, (int)taken[c]);
   if (status == EX_OK) {
     sort_indices(order, kept);
     memcpy(items, order, (size_t)kept * sizeof *items);

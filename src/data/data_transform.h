@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/transform: from a stored sample to what the network reads: scaled,
+ * data/data_transform: from a stored sample to what the network reads: scaled,
  * augmented, normalised.
  */
-#ifndef EX_DATA_TRANSFORM_H
-#define EX_DATA_TRANSFORM_H
+#ifndef EX_DATA_DATA_TRANSFORM_H
+#define EX_DATA_DATA_TRANSFORM_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/real.h"
-#include "data/samples.h"
+#include "data/data_samples.h"
 
 /* Mean and standard deviation per channel (rank 3), after bytes were divided
  * by 255; over all features together for rank 1. Over `items` [n], the
@@ -32,8 +32,8 @@ struct ex_augment_draw {
   int32_t dy, dx; /* in [-crop, crop]: the source pixel of the target's corner */
   bool mirror;
 };
-struct ex_augment_draw ex__augment_draw(const struct ex_augment *augment, uint64_t seed, int32_t epoch,
-                                        int32_t sample);
+struct ex_augment_draw ex__augment_draw(const struct ex_augment *augment, uint64_t seed,
+                                        int32_t epoch, int32_t sample);
 
 /* Sample `index`: out [dim…] = (x/255 or x − mean) / deviation; mean and
  * deviation [channels] may both be NULL. Rank 1 ignores the draw, which may

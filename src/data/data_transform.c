@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/transform: augmentation and normalisation of one sample.
+ * data/data_transform: augmentation and normalisation of one sample.
  *
  * The padding of a crop is 0 in stored values, before normalisation, as in
  * the transforms of torchvision that the papers used. Random numbers are drawn
  * from a stream of (seed, epoch, sample): the order of work cannot matter.
  */
-#include "data/transform.h"
+#include "data/data_transform.h"
 
 #include <math.h>
 
@@ -25,7 +25,8 @@ static ex_real element(const struct ex_samples *samples, int64_t at) {
 
 /* Sum of a run of elements less `shift`, and of their squares. Bytes are
  * summed as integers, which is exact. */
-static void add_run(const struct ex_samples *samples, int64_t at, int64_t n, double shift, double sums[2]) {
+static void add_run(const struct ex_samples *samples, int64_t at, int64_t n, double shift,
+                    double sums[2]) {
   if (samples->dtype == EX_DTYPE_U8) {
     const uint8_t *x = (const uint8_t *)samples->x + at;
     uint64_t sum = 0, square = 0;
@@ -50,24 +51,30 @@ enum ex_status ex__transform_statistics(const struct ex_samples *samples, const 
                                         struct ex_error *err) {
   int32_t channels = ex__transform_channels(samples);
   int64_t features = ex__samples_features(samples), run = features / channels;
-  if (n < 1) return ex__fail(err, EX_EINVAL, "statistics of %d training samples; must be at least 1", (int)n);
+  if (n < 1)
+    return ex__fail(err, EX_EINVAL, "statistics of %d training samples; must be at least 1",
+                    (int)n);
   for (int32_t c = 0; c < channels; c++) {
     double sums[2] = {0, 0}, count = (double)n * (double)run;
     /* Subtracting a value of the data keeps the squares of floats from cancelling. */
-    double shift = samples->dtype == EX_DTYPE_U8 ? 0 : (double)element(samples, items[0] * features + c * run);
-    for (int32_t i = 0; i < n; i++) add_run(samples, items[i] * features + c * run, run, shift, sums);
+    double shift =
+        samples->dtype == EX_DTYPE_U8 ? 0 : (double)element(samples, items[0] * features + c * run);
+    for (int32_t i = 0; i < n; i++)
+      add_run(samples, items[i] * features + c * run, run, shift, sums);
     double centre = sums[0] / count, variance = sums[1] / count - centre * centre;
     mean[c] = centre + shift;
     deviation[c] = variance > 1e-12 ? sqrt(variance) : 1;
     if (!isfinite(mean[c]) || !isfinite(deviation[c]))
-      return ex__fail(err, EX_ENOTFINITE, "training samples: channel %d holds numbers that are not finite", (int)c);
+      return ex__fail(err, EX_ENOTFINITE,
+                      "training samples: channel %d holds numbers that are not finite", (int)c);
   }
   return EX_OK;
 }
 
-struct ex_augment_draw ex__augment_draw(const struct ex_augment *augment, uint64_t seed, int32_t epoch,
-                                        int32_t sample) {
-  struct ex_random random = ex__random_seed(seed, (uint64_t)(uint32_t)epoch << 32 | (uint32_t)sample);
+struct ex_augment_draw ex__augment_draw(const struct ex_augment *augment, uint64_t seed,
+                                        int32_t epoch, int32_t sample) {
+  struct ex_random random =
+      ex__random_seed(seed, (uint64_t)(uint32_t)epoch << 32 | (uint32_t)sample);
   uint32_t places = 2 * (uint32_t)augment->crop + 1;
   struct ex_augment_draw draw;
   draw.dy = (int32_t)ex__random_below(&random, places) - augment->crop;
@@ -76,8 +83,8 @@ struct ex_augment_draw ex__augment_draw(const struct ex_augment *augment, uint64
   return draw;
 }
 
-static void fill_flat(const struct ex_samples *samples, int64_t at, int64_t n, ex_real mean, ex_real scale,
-                      ex_real *out) {
+static void fill_flat(const struct ex_samples *samples, int64_t at, int64_t n, ex_real mean,
+                      ex_real scale, ex_real *out) {
   if (samples->dtype == EX_DTYPE_U8) {
     const uint8_t *x = (const uint8_t *)samples->x + at;
     for (int64_t i = 0; i < n; i++) out[i] = ((ex_real)x[i] / 255 - mean) * scale;
@@ -87,15 +94,17 @@ static void fill_flat(const struct ex_samples *samples, int64_t at, int64_t n, e
   }
 }
 
-static void fill_moved(const struct ex_samples *samples, int64_t at, const struct ex_augment_draw *draw,
-                       ex_real mean, ex_real scale, ex_real *out) {
+static void fill_moved(const struct ex_samples *samples, int64_t at,
+                       const struct ex_augment_draw *draw, ex_real mean, ex_real scale,
+                       ex_real *out) {
   int32_t height = samples->dim[1], width = samples->dim[2];
   ex_real padding = (0 - mean) * scale;
   for (int32_t y = 0; y < height; y++)
     for (int32_t x = 0; x < width; x++) {
       int32_t from_y = y + draw->dy, from_x = (draw->mirror ? width - 1 - x : x) + draw->dx;
       bool inside = from_y >= 0 && from_y < height && from_x >= 0 && from_x < width;
-      *out++ = inside ? (element(samples, at + (int64_t)from_y * width + from_x) - mean) * scale : padding;
+      *out++ = inside ? (element(samples, at + (int64_t)from_y * width + from_x) - mean) * scale
+                      : padding;
     }
 }
 
@@ -103,12 +112,15 @@ void ex__transform_fill(const struct ex_samples *samples, int32_t index, const d
                         const double *deviation, const struct ex_augment_draw *draw, ex_real *out) {
   int32_t channels = ex__transform_channels(samples);
   int64_t features = ex__samples_features(samples), run = features / channels;
-  bool moved = draw != NULL && samples->rank == 3 && (draw->dy != 0 || draw->dx != 0 || draw->mirror);
+  bool moved =
+      draw != NULL && samples->rank == 3 && (draw->dy != 0 || draw->dx != 0 || draw->mirror);
   for (int32_t c = 0; c < channels; c++) {
     ex_real shift = mean != NULL ? (ex_real)mean[c] : 0;
     ex_real scale = deviation != NULL ? (ex_real)(1 / deviation[c]) : 1;
     int64_t at = index * features + c * run;
-    if (moved) fill_moved(samples, at, draw, shift, scale, out + c * run);
-    else fill_flat(samples, at, run, shift, scale, out + c * run);
+    if (moved)
+      fill_moved(samples, at, draw, shift, scale, out + c * run);
+    else
+      fill_flat(samples, at, run, shift, scale, out + c * run);
   }
 }

@@ -10,9 +10,9 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "data/data_samples.h"
 #include "data/npy.h"
 #include "data/safetensors.h"
-#include "data/samples.h"
 #include "tests/testing.h"
 
 static char folder[64], first[96], second[96];
@@ -51,7 +51,8 @@ static void idx(void **state) {
   assert_ok(ex__samples_read_idx(first, NULL, &samples, &err), &err);
   assert_true(samples.y == NULL && samples.n_classes == 0);
   ex__samples_free(&samples);
-  assert_refused(ex__samples_read_idx(second, first, &samples, &err), EX_EFORMAT, &err, "must have 3 (images)");
+  assert_refused(ex__samples_read_idx(second, first, &samples, &err), EX_EFORMAT, &err,
+                 "must have 3 (images)");
   const uint8_t fewer[] = {0, 0, 8, 1, 0, 0, 0, 1, 4};
   write_file(second, fewer, sizeof fewer);
   assert_refused(ex__samples_read_idx(first, second, &samples, &err), EX_ESHAPE, &err,
@@ -70,8 +71,10 @@ static void npy(void **state) {
   ex__samples_free(&samples);
   y[1] = -2;
   assert_ok(ex__npy_write(second, EX_DTYPE_I64, 1, (int64_t[]){2}, y, &err), &err);
-  assert_refused(ex__samples_read_npy(first, second, &samples, &err), EX_EFORMAT, &err, "sample 1 has label -2");
-  assert_refused(ex__samples_read_npy(first, first, &samples, &err), EX_EUNSUPPORTED, &err, "labels of type F64");
+  assert_refused(ex__samples_read_npy(first, second, &samples, &err), EX_EFORMAT, &err,
+                 "sample 1 has label -2");
+  assert_refused(ex__samples_read_npy(first, first, &samples, &err), EX_EUNSUPPORTED, &err,
+                 "labels of type F64");
   assert_ok(ex__npy_write(first, EX_DTYPE_F64, 2, (int64_t[]){2, 0}, x, &err), &err);
   assert_refused(ex__samples_read_npy(first, NULL, &samples, &err), EX_ESHAPE, &err, "at least 1");
 }
@@ -81,14 +84,17 @@ static void safetensors(void **state) {
   const uint8_t x[24] = {0};
   const int32_t y[2] = {1, 0};
   ex_safetensors_writer *writer = ex__safetensors_writer_new();
-  assert_ok(ex__safetensors_add(writer, "x", EX_DTYPE_U8, 4, (int64_t[]){2, 3, 2, 2}, x, &err), &err);
+  assert_ok(ex__safetensors_add(writer, "x", EX_DTYPE_U8, 4, (int64_t[]){2, 3, 2, 2}, x, &err),
+            &err);
   assert_ok(ex__safetensors_add(writer, "y", EX_DTYPE_I32, 1, (int64_t[]){2}, y, &err), &err);
   assert_ok(ex__safetensors_save(writer, first, &err), &err);
   ex__safetensors_writer_free(writer);
   assert_ok(ex__samples_read_safetensors(first, "x", "y", &samples, &err), &err);
-  assert_true(samples.rank == 3 && samples.dim[0] == 3 && samples.dtype == EX_DTYPE_U8 && samples.y[0] == 1);
+  assert_true(samples.rank == 3 && samples.dim[0] == 3 && samples.dtype == EX_DTYPE_U8 &&
+              samples.y[0] == 1);
   ex__samples_free(&samples);
-  assert_refused(ex__samples_read_safetensors(first, "x", "z", &samples, &err), EX_ENOTFOUND, &err, "\"z\"");
+  assert_refused(ex__samples_read_safetensors(first, "x", "z", &samples, &err), EX_ENOTFOUND, &err,
+                 "\"z\"");
 }
 
 static void cifar(void **state) {
@@ -122,8 +128,8 @@ static void cifar(void **state) {
   ex__samples_free(&samples);
   file[0] = 20;
   write_file(first, file, 6148);
-  assert_refused(ex__samples_read_cifar(first, EX_CIFAR_100_COARSE, &samples, &err), EX_EFORMAT, &err,
-                 "label 20");
+  assert_refused(ex__samples_read_cifar(first, EX_CIFAR_100_COARSE, &samples, &err), EX_EFORMAT,
+                 &err, "label 20");
   ex__free(file);
 }
 
@@ -135,7 +141,8 @@ static void appending_checks_shapes(void **state) {
   assert_ok(ex__npy_write(second, EX_DTYPE_F32, 2, (int64_t[]){3, 2}, x, &err), &err);
   assert_ok(ex__samples_read_npy(first, NULL, &samples, &err), &err);
   assert_ok(ex__samples_read_npy(second, NULL, &other, &err), &err);
-  assert_refused(ex__samples_append(&samples, &other, second, &err), EX_ESHAPE, &err, "second: shape");
+  assert_refused(ex__samples_append(&samples, &other, second, &err), EX_ESHAPE, &err,
+                 "second: shape");
   ex__samples_free(&other);
 }
 
@@ -151,7 +158,8 @@ static void write_png(const char *class_name, const char *name, uint8_t value) {
   struct spng_ihdr header = {.width = 6, .height = 4, .bit_depth = 8};
   spng_set_option(png, SPNG_ENCODE_TO_BUFFER, 1);
   spng_set_ihdr(png, &header);
-  assert_int_equal(spng_encode_image(png, pixels, sizeof pixels, SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE), 0);
+  assert_int_equal(
+      spng_encode_image(png, pixels, sizeof pixels, SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE), 0);
   size_t size;
   int code;
   void *file = spng_get_png_buffer(png, &size, &code);
@@ -184,7 +192,8 @@ static void pictures(void **state) {
   char path[200];
   snprintf(path, sizeof path, "%s/cat/notes.txt", folder);
   write_file(path, "x", 1);
-  assert_refused(ex__samples_read_folder(folder, dim, NULL, 0, &samples, &err), EX_EFORMAT, &err, "notes.txt");
+  assert_refused(ex__samples_read_folder(folder, dim, NULL, 0, &samples, &err), EX_EFORMAT, &err,
+                 "notes.txt");
 }
 #else
 static void pictures(void **state) { (void)state; }
@@ -194,13 +203,16 @@ static void wrong_folders(void **state) {
   (void)state;
   const int32_t dim[3] = {1, 2, 3}, bad[3] = {2, 2, 3};
   char path[200];
-  assert_refused(ex__samples_read_folder(first, dim, NULL, 0, &samples, &err), EX_ENOTFOUND, &err, first);
-  assert_refused(ex__samples_read_folder(folder, bad, NULL, 0, &samples, &err), EX_EINVAL, &err, "[2, 2, 3]");
+  assert_refused(ex__samples_read_folder(first, dim, NULL, 0, &samples, &err), EX_ENOTFOUND, &err,
+                 first);
+  assert_refused(ex__samples_read_folder(folder, bad, NULL, 0, &samples, &err), EX_EINVAL, &err,
+                 "[2, 2, 3]");
   assert_refused(ex__samples_read_folder(folder, dim, NULL, 0, &samples, &err), EX_EFORMAT, &err,
                  "0 sub-folders");
   snprintf(path, sizeof path, "%s/empty", folder);
   mkdir(path, 0777);
-  assert_refused(ex__samples_read_folder(folder, dim, NULL, 0, &samples, &err), EX_EFORMAT, &err, "0 pictures");
+  assert_refused(ex__samples_read_folder(folder, dim, NULL, 0, &samples, &err), EX_EFORMAT, &err,
+                 "0 pictures");
 }
 
 int main(void) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/samples: the store that all readers fill, and the readers of formats
+ * data/data_samples: the store that all readers fill, and the readers of formats
  * that are arrays already (IDX, .npy, safetensors).
  */
-#include "data/samples.h"
+#include "data/data_samples.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -60,7 +60,8 @@ enum ex_status ex__samples_append(struct ex_samples *samples, struct ex_samples 
     return EX_OK;
   }
   if (!same_kind(samples, more))
-    return ex__fail(err, EX_ESHAPE, "%s: shape, type or classes differ from the file before it", source);
+    return ex__fail(err, EX_ESHAPE, "%s: shape, type or classes differ from the file before it",
+                    source);
   size_t size = (size_t)ex__samples_features(samples) * ex__dtype_size(samples->dtype);
   bool labelled = samples->y != NULL || more->y != NULL;
   int32_t *y = labelled ? join_labels(samples, more) : NULL;
@@ -81,17 +82,18 @@ enum ex_status ex__samples_append(struct ex_samples *samples, struct ex_samples 
 
 /* ---- from arrays -------------------------------------------------------- */
 
-static enum ex_status take_shape(const struct ex_array *x, const char *source, struct ex_samples *out,
-                                 struct ex_error *err) {
+static enum ex_status take_shape(const struct ex_array *x, const char *source,
+                                 struct ex_samples *out, struct ex_error *err) {
   char shape[64];
   ex__array_shape_text(x, shape, sizeof shape);
   if (x->rank < 1 || x->rank > 4)
-    return ex__fail(err, EX_ESHAPE, "%s: inputs of shape %s; must have 1 to 4 dimensions, the first the sample",
+    return ex__fail(err, EX_ESHAPE,
+                    "%s: inputs of shape %s; must have 1 to 4 dimensions, the first the sample",
                     source, shape);
   for (int32_t i = 1; i < x->rank; i++)
     if (x->dim[i] < 1 || x->dim[i] > INT32_MAX)
-      return ex__fail(err, EX_ESHAPE, "%s: inputs of shape %s; each dimension must be at least 1", source,
-                      shape);
+      return ex__fail(err, EX_ESHAPE, "%s: inputs of shape %s; each dimension must be at least 1",
+                      source, shape);
   if (x->rank <= 2) {
     out->rank = 1;
     out->dim[0] = x->rank == 2 ? (int32_t)x->dim[1] : 1;
@@ -103,13 +105,13 @@ static enum ex_status take_shape(const struct ex_array *x, const char *source, s
   }
   out->n = x->dim[0];
   if (out->n > INT32_MAX)
-    return ex__fail(err, EX_EUNSUPPORTED, "%s: %" PRId64 " samples; must be at most %d", source, out->n,
-                    INT32_MAX);
+    return ex__fail(err, EX_EUNSUPPORTED, "%s: %" PRId64 " samples; must be at most %d", source,
+                    out->n, INT32_MAX);
   return EX_OK;
 }
 
-static enum ex_status take_inputs(const struct ex_array *x, const char *source, struct ex_samples *out,
-                                  struct ex_error *err) {
+static enum ex_status take_inputs(const struct ex_array *x, const char *source,
+                                  struct ex_samples *out, struct ex_error *err) {
   EX_TRY(take_shape(x, source, out, err));
   out->dtype = x->dtype == EX_DTYPE_U8 ? EX_DTYPE_U8 : EX_DTYPE_F32;
   out->x = ex__alloc((size_t)x->count, ex__dtype_size(out->dtype));
@@ -122,7 +124,8 @@ static enum ex_status take_inputs(const struct ex_array *x, const char *source, 
   for (int64_t i = 0; i < x->count; i++) {
     ex_real value;
     if (ex__array_to_real(x, i, 1, &value) != EX_OK)
-      return ex__fail(err, EX_EUNSUPPORTED, "%s: inputs of type %s", source, ex__dtype_name(x->dtype));
+      return ex__fail(err, EX_EUNSUPPORTED, "%s: inputs of type %s", source,
+                      ex__dtype_name(x->dtype));
     values[i] = (float)value;
   }
   return EX_OK;
@@ -132,18 +135,18 @@ static enum ex_status check_labels(const struct ex_array *y, const char *source,
                                    struct ex_error *err) {
   int64_t none;
   if (ex__array_to_int(y, 0, 0, &none) != EX_OK)
-    return ex__fail(err, EX_EUNSUPPORTED, "%s: labels of type %s; must be U8, I8, I32 or I64", source,
-                    ex__dtype_name(y->dtype));
+    return ex__fail(err, EX_EUNSUPPORTED, "%s: labels of type %s; must be U8, I8, I32 or I64",
+                    source, ex__dtype_name(y->dtype));
   char shape[64];
   ex__array_shape_text(y, shape, sizeof shape);
   if (y->rank != 1 || y->dim[0] != n)
-    return ex__fail(err, EX_ESHAPE, "%s: labels of shape %s; must be [%" PRId64 "], one per sample", source,
-                    shape, n);
+    return ex__fail(err, EX_ESHAPE, "%s: labels of shape %s; must be [%" PRId64 "], one per sample",
+                    source, shape, n);
   return EX_OK;
 }
 
-static enum ex_status take_labels(const struct ex_array *y, const char *source, struct ex_samples *out,
-                                  struct ex_error *err) {
+static enum ex_status take_labels(const struct ex_array *y, const char *source,
+                                  struct ex_samples *out, struct ex_error *err) {
   EX_TRY(check_labels(y, source, out->n, err));
   out->y = ex__alloc((size_t)out->n, sizeof *out->y);
   if (out->y == NULL) return ex__fail(err, EX_ENOMEM, "%s: no memory for its labels", source);
@@ -152,7 +155,8 @@ static enum ex_status take_labels(const struct ex_array *y, const char *source, 
     (void)ex__array_to_int(y, i, 1, &label);
     if (label < -1 || label >= EX_MAX_CLASSES)
       return ex__fail(err, EX_EFORMAT,
-                      "%s: sample %" PRId64 " has label %" PRId64 "; must be -1 (none) or a class in [0, %d]",
+                      "%s: sample %" PRId64 " has label %" PRId64
+                      "; must be -1 (none) or a class in [0, %d]",
                       source, i, label, EX_MAX_CLASSES - 1);
     out->y[i] = (int32_t)label;
     if (label >= out->n_classes) out->n_classes = (int32_t)label + 1;
@@ -172,7 +176,8 @@ enum ex_status ex__samples_from_arrays(const struct ex_array *x, const char *x_s
 
 /* ---- files that hold arrays --------------------------------------------- */
 
-static enum ex_status read_idx_labels(const char *path, struct ex_array *out, struct ex_error *err) {
+static enum ex_status read_idx_labels(const char *path, struct ex_array *out,
+                                      struct ex_error *err) {
   if (path == NULL) return EX_OK;
   return ex__idx_read(path, 1, out, err);
 }
@@ -197,7 +202,8 @@ enum ex_status ex__samples_read_npy(const char *inputs, const char *labels, stru
   enum ex_status status = ex__npy_open(inputs, &x, err);
   if (status == EX_OK && labels != NULL) status = ex__npy_open(labels, &y, err);
   if (status == EX_OK)
-    status = ex__samples_from_arrays(&x.array, inputs, labels != NULL ? &y.array : NULL, labels, out, err);
+    status = ex__samples_from_arrays(&x.array, inputs, labels != NULL ? &y.array : NULL, labels,
+                                     out, err);
   ex__npy_close(&x);
   ex__npy_close(&y);
   return status;
@@ -210,8 +216,9 @@ static enum ex_status find_array(const ex_safetensors *file, const char *name,
   return ex__fail(err, EX_ENOTFOUND, "%s: has no array \"%s\"", ex__safetensors_source(file), name);
 }
 
-enum ex_status ex__samples_read_safetensors(const char *path, const char *inputs, const char *labels,
-                                            struct ex_samples *out, struct ex_error *err) {
+enum ex_status ex__samples_read_safetensors(const char *path, const char *inputs,
+                                            const char *labels, struct ex_samples *out,
+                                            struct ex_error *err) {
   *out = (struct ex_samples){0};
   ex_safetensors *file;
   EX_TRY(ex__safetensors_open(path, &file, err));

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/samples: what a reader returns: inputs of one shape and, where they
+ * data/data_samples: what a reader returns: inputs of one shape and, where they
  * are known, labels. Bytes stay bytes until a batch is made, so Fashion-MNIST
  * takes 55 MB and not 220.
  */
-#ifndef EX_DATA_SAMPLES_H
-#define EX_DATA_SAMPLES_H
+#ifndef EX_DATA_DATA_SAMPLES_H
+#define EX_DATA_DATA_SAMPLES_H
 
 #include <stdint.h>
 
@@ -16,13 +16,13 @@ enum { EX_MAX_CLASSES = 1 << 16 };
 
 struct ex_samples {
   int64_t n;
-  int32_t rank;         /* 1 [features] or 3 [channels][height][width] */
+  int32_t rank; /* 1 [features] or 3 [channels][height][width] */
   int32_t dim[3];
-  enum ex_dtype dtype;  /* EX_DTYPE_U8 or EX_DTYPE_F32 */
-  void *x;              /* [n][dim…], in dtype */
-  int32_t *y;           /* [n], a class or -1 (not labelled); NULL: none is labelled */
-  int32_t n_classes;    /* 0 where nothing is labelled */
-  char **class_names;   /* [n_classes]; NULL where the files do not say */
+  enum ex_dtype dtype; /* EX_DTYPE_U8 or EX_DTYPE_F32 */
+  void *x;             /* [n][dim…], in dtype */
+  int32_t *y;          /* [n], a class or -1 (not labelled); NULL: none is labelled */
+  int32_t n_classes;   /* 0 where nothing is labelled */
+  char **class_names;  /* [n_classes]; NULL where the files do not say */
 };
 
 int64_t ex__samples_features(const struct ex_samples *samples); /* product of dim */
@@ -46,8 +46,9 @@ enum ex_status ex__samples_read_idx(const char *images, const char *labels, stru
 enum ex_status ex__samples_read_npy(const char *inputs, const char *labels, struct ex_samples *out,
                                     struct ex_error *err);
 /* Two arrays of a safetensors file; `labels` may be NULL. */
-enum ex_status ex__samples_read_safetensors(const char *path, const char *inputs, const char *labels,
-                                            struct ex_samples *out, struct ex_error *err);
+enum ex_status ex__samples_read_safetensors(const char *path, const char *inputs,
+                                            const char *labels, struct ex_samples *out,
+                                            struct ex_error *err);
 
 enum ex_cifar { EX_CIFAR_10, EX_CIFAR_100_FINE, EX_CIFAR_100_COARSE };
 /* One binary file (data_batch_1.bin, train.bin, …) of 3 × 32 × 32 images. */

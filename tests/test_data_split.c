@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
-#include "data/split.h"
+#include "data/data_split.h"
 #include "tests/testing.h"
 
 enum { N = 1000, CLASSES = 4 };
@@ -26,7 +26,8 @@ static void parts_are_exact_disjoint_and_stratified(void **state) {
       count[y[order[i]]]++;
       if (i > at) assert_true(order[i] > order[i - 1]);
     }
-    for (int32_t c = 0; c < CLASSES; c++) assert_in_range(count[c] * 10 + 10, sizes[p] * (c + 1), sizes[p] * (c + 1) + 20);
+    for (int32_t c = 0; c < CLASSES; c++)
+      assert_in_range(count[c] * 10 + 10, sizes[p] * (c + 1), sizes[p] * (c + 1) + 20);
   }
 }
 
@@ -67,7 +68,8 @@ static void unlabelled_and_empty(void **state) {
 static void impossible_sizes(void **state) {
   (void)state;
   const int32_t sizes[2] = {600, 401}, negative = -1;
-  assert_refused(ex__split(y, N, CLASSES, 7, 2, sizes, order, &err), EX_EINVAL, &err, "1001 samples in all; there are 1000");
+  assert_refused(ex__split(y, N, CLASSES, 7, 2, sizes, order, &err), EX_EINVAL, &err,
+                 "1001 samples in all; there are 1000");
   assert_refused(ex__split(y, N, CLASSES, 7, 1, &negative, order, &err), EX_EINVAL, &err, "-1");
 }
 
@@ -83,7 +85,8 @@ static void few_labels(void **state) {
     if (i > 0) assert_true(items[i] > items[i - 1]);
   }
   for (int32_t c = 0; c < CLASSES; c++) assert_int_equal(count[c], 25);
-  assert_refused(ex__split_few(y, CLASSES, 101, 3, items, n, &n, &err), EX_EINVAL, &err, "101 labels per class asked for; class 0 has 25");
+  assert_refused(ex__split_few(y, CLASSES, 101, 3, items, n, &n, &err), EX_EINVAL, &err,
+                 "101 labels per class asked for; class 0 has 25");
 }
 
 int main(void) {
