@@ -89,12 +89,20 @@ static void safetensors(void **state) {
   assert_ok(ex__safetensors_add(writer, "y", EX_DTYPE_I32, 1, (int64_t[]){2}, y, &err), &err);
   assert_ok(ex__safetensors_save(writer, first, &err), &err);
   ex__safetensors_writer_free(writer);
-  assert_ok(ex__samples_read_safetensors(first, "x", "y", &samples, &err), &err);
-  assert_true(samples.rank == 3 && samples.dim[0] == 3 && samples.dtype == EX_DTYPE_U8 &&
-              samples.y[0] == 1);
+  assert_ok(ex__samples_read_safetensors(first, &samples, &err), &err);
+  assert_true(samples.rank == 3 && samples.dim[0] == 3 && samples.dtype == EX_DTYPE_U8);
+  assert_true(samples.y[0] == 1 && samples.n_classes == 2);
   ex__samples_free(&samples);
-  assert_refused(ex__samples_read_safetensors(first, "x", "z", &samples, &err), EX_ENOTFOUND, &err,
-                 "\"z\"");
+
+  writer = ex__safetensors_writer_new();
+  assert_ok(ex__safetensors_add(writer, "inputs", EX_DTYPE_I32, 1, (int64_t[]){2}, y, &err), &err);
+  assert_ok(ex__safetensors_save(writer, first, &err), &err);
+  assert_refused(ex__samples_read_safetensors(first, &samples, &err), EX_ENOTFOUND, &err, "\"x\"");
+  assert_ok(ex__safetensors_add(writer, "x", EX_DTYPE_I32, 1, (int64_t[]){2}, y, &err), &err);
+  assert_ok(ex__safetensors_save(writer, first, &err), &err);
+  ex__safetensors_writer_free(writer);
+  assert_ok(ex__samples_read_safetensors(first, &samples, &err), &err); /* not labelled */
+  assert_true(samples.y == NULL && samples.rank == 1 && ((float *)samples.x)[0] == 1);
 }
 
 static void cifar(void **state) {

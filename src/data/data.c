@@ -47,7 +47,7 @@ static enum ex_status read_file(const struct ex_data_recipe *recipe, const char 
       return ex__samples_read_folder(inputs, recipe->shape, train->class_names, train->n_classes,
                                      out, err);
     case EX_DATA_NPY: return ex__samples_read_npy(inputs, labels, out, err);
-    case EX_DATA_SAFETENSORS: return ex__samples_read_safetensors(inputs, "x", "y", out, err);
+    case EX_DATA_SAFETENSORS: return ex__samples_read_safetensors(inputs, out, err);
   }
   return ex__fail(err, EX_EUNSUPPORTED, "data: format %d", (int)recipe->format);
 }

@@ -209,23 +209,18 @@ enum ex_status ex__samples_read_npy(const char *inputs, const char *labels, stru
   return status;
 }
 
-static enum ex_status find_array(const ex_safetensors *file, const char *name,
-                                 const struct ex_array **out, struct ex_error *err) {
-  *out = ex__safetensors_find(file, name);
-  if (*out != NULL) return EX_OK;
-  return ex__fail(err, EX_ENOTFOUND, "%s: has no array \"%s\"", ex__safetensors_source(file), name);
-}
-
-enum ex_status ex__samples_read_safetensors(const char *path, const char *inputs,
-                                            const char *labels, struct ex_samples *out,
+enum ex_status ex__samples_read_safetensors(const char *path, struct ex_samples *out,
                                             struct ex_error *err) {
   *out = (struct ex_samples){0};
   ex_safetensors *file;
   EX_TRY(ex__safetensors_open(path, &file, err));
-  const struct ex_array *x = NULL, *y = NULL;
-  enum ex_status status = find_array(file, inputs, &x, err);
-  if (status == EX_OK && labels != NULL) status = find_array(file, labels, &y, err);
-  if (status == EX_OK) status = ex__samples_from_arrays(x, path, y, path, out, err);
+  const struct ex_array *x = ex__safetensors_find(file, "x");
+  const struct ex_array *y = ex__safetensors_find(file, "y");
+  enum ex_status status;
+  if (x == NULL)
+    status = ex__fail(err, EX_ENOTFOUND, "%s: has no array \"x\" of inputs", path);
+  else
+    status = ex__samples_from_arrays(x, path, y, path, out, err);
   ex__safetensors_free(file);
   return status;
 }

@@ -45,9 +45,8 @@ enum ex_status ex__samples_read_idx(const char *images, const char *labels, stru
 /* .npy files; `labels` may be NULL. */
 enum ex_status ex__samples_read_npy(const char *inputs, const char *labels, struct ex_samples *out,
                                     struct ex_error *err);
-/* Two arrays of a safetensors file; `labels` may be NULL. */
-enum ex_status ex__samples_read_safetensors(const char *path, const char *inputs,
-                                            const char *labels, struct ex_samples *out,
+/* The arrays `x` and, if it is there, `y` of a safetensors file. */
+enum ex_status ex__samples_read_safetensors(const char *path, struct ex_samples *out,
                                             struct ex_error *err);
 
 enum ex_cifar { EX_CIFAR_10, EX_CIFAR_100_FINE, EX_CIFAR_100_COARSE };
