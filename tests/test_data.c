@@ -90,8 +90,8 @@ static void info(void **state) {
   (void)state;
   assert_ok(open_with(", \"classes\": [\"a\", \"b\", \"c\", \"d\"]"), &err);
   const struct ex_data_info *info = ex__data_info(data);
-  assert_true(info->rank == 3 && info->features == FEATURES && info->bytes &&
-              info->n_channels == 1);
+  assert_true(info->rank == 3 && info->features == FEATURES && info->preprocess->bytes &&
+              info->preprocess->n_channels == 1);
   assert_int_equal(info->n_classes, 4);
   assert_string_equal(info->class_names[3], "d");
   double sum = 0, square = 0;

@@ -12,13 +12,12 @@ static void statistics(void **state) {
   uint8_t x[12] = {0, 255, 51, 51, 255, 0, 51, 51, 9, 9, 9, 9};
   struct ex_samples samples = {.n = 3, .rank = 3, .dim = {2, 1, 2}, .dtype = EX_DTYPE_U8, .x = x};
   const int32_t items[2] = {1, 0};
-  double mean[2], deviation[2];
-  assert_int_equal(ex__transform_channels(&samples), 2);
-  assert_ok(ex__transform_statistics(&samples, items, 2, mean, deviation, &err), &err);
-  assert_true(fabs(mean[0] - 0.5) < 1e-12 && fabs(deviation[0] - 0.5) < 1e-12);
-  assert_true(fabs(mean[1] - 0.2) < 1e-12 && deviation[1] == 1); /* constant */
-  assert_refused(ex__transform_statistics(&samples, items, 0, mean, deviation, &err), EX_EINVAL,
-                 &err, "0 training");
+  struct ex_preprocess out;
+  assert_ok(ex__transform_statistics(&samples, items, 2, &out, &err), &err);
+  assert_true(out.bytes && fabs(out.mean[0] - 0.5) < 1e-12 && fabs(out.deviation[0] - 0.5) < 1e-12);
+  assert_true(fabs(out.mean[1] - 0.2) < 1e-12 && out.deviation[1] == 1); /* constant */
+  assert_refused(ex__transform_statistics(&samples, items, 0, &out, &err), EX_EINVAL, &err,
+                 "0 training");
 }
 
 static void statistics_of_floats(void **state) {
@@ -26,24 +25,21 @@ static void statistics_of_floats(void **state) {
   float x[4] = {1e6f + 1, 1e6f + 2, 1e6f + 3, 1e6f + 4}; /* far from 0: squares would cancel */
   struct ex_samples samples = {.n = 2, .rank = 1, .dim = {2}, .dtype = EX_DTYPE_F32, .x = x};
   const int32_t items[2] = {0, 1};
-  double mean, deviation;
-  assert_ok(ex__transform_statistics(&samples, items, 2, &mean, &deviation, &err), &err);
-  assert_true(fabs(mean - 1000002.5) < 1e-6 && fabs(deviation - sqrt(1.25)) < 1e-6);
+  struct ex_preprocess out;
+  assert_ok(ex__transform_statistics(&samples, items, 2, &out, &err), &err);
+  assert_true(fabs(out.mean[0] - 1000002.5) < 1e-6 && fabs(out.deviation[0] - sqrt(1.25)) < 1e-6);
   x[1] = NAN;
-  assert_refused(ex__transform_statistics(&samples, items, 2, &mean, &deviation, &err),
-                 EX_ENOTFINITE, &err, "finite");
+  assert_refused(ex__transform_statistics(&samples, items, 2, &out, &err), EX_ENOTFINITE, &err,
+                 "finite");
 }
 
-static void filling_normalises(void **state) {
+static void filling_keeps_stored_values(void **state) {
   (void)state;
   uint8_t x[8] = {0, 0, 0, 0, 0, 255, 51, 51};
   struct ex_samples samples = {.n = 2, .rank = 3, .dim = {2, 1, 2}, .dtype = EX_DTYPE_U8, .x = x};
-  const double mean[2] = {0.5, 0}, deviation[2] = {0.5, 0.1};
   ex_real out[4];
-  ex__transform_fill(&samples, 1, mean, deviation, NULL, out);
-  assert_true(out[0] == -1 && out[1] == 1 && fabs((double)out[2] - 2) < 1e-6);
-  ex__transform_fill(&samples, 1, NULL, NULL, NULL, out);
-  assert_true(out[0] == 0 && out[1] == 1);
+  ex__transform_fill(&samples, 1, NULL, out);
+  assert_true(out[0] == 0 && out[1] == 255 && out[2] == 51 && out[3] == 51);
 }
 
 static void moving_pads_and_mirrors(void **state) {
@@ -53,18 +49,15 @@ static void moving_pads_and_mirrors(void **state) {
   ex_real out[6];
   const struct ex_augment_draw right = {.dy = 0, .dx = 1}, mirror = {.mirror = true},
                                both = {.dy = -1, .dx = 1, .mirror = true};
-  ex__transform_fill(&samples, 0, NULL, NULL, &right, out);
+  ex__transform_fill(&samples, 0, &right, out);
   const ex_real moved[6] = {2, 3, 0, 5, 6, 0};
   assert_memory_equal(out, moved, sizeof out);
-  ex__transform_fill(&samples, 0, NULL, NULL, &mirror, out);
+  ex__transform_fill(&samples, 0, &mirror, out);
   const ex_real mirrored[6] = {3, 2, 1, 6, 5, 4};
   assert_memory_equal(out, mirrored, sizeof out);
-  ex__transform_fill(&samples, 0, NULL, NULL, &both, out);
+  ex__transform_fill(&samples, 0, &both, out);
   const ex_real all[6] = {0, 0, 0, 0, 3, 2};
   assert_true(out[0] == all[0] && out[3] == all[3] && out[4] == all[4] && out[5] == all[5]);
-  const double mean = 1, deviation = 2; /* padding is 0 before normalisation */
-  ex__transform_fill(&samples, 0, &mean, &deviation, &right, out);
-  assert_true(out[2] == -0.5 && out[0] == 0.5);
 }
 
 static void draws_are_even_and_repeat(void **state) {
@@ -94,7 +87,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(statistics),
       cmocka_unit_test(statistics_of_floats),
-      cmocka_unit_test(filling_normalises),
+      cmocka_unit_test(filling_keeps_stored_values),
       cmocka_unit_test(moving_pads_and_mirrors),
       cmocka_unit_test(draws_are_even_and_repeat),
   };

@@ -34,7 +34,8 @@ static void roles(void **state) {
   const struct ex_data_info *info = ex__data_info(data);
   assert_true(info->dim[0] == 1 && info->dim[1] == 28 && info->dim[2] == 28 &&
               info->n_classes == 10);
-  assert_true(fabs(info->mean[0] - 0.2860) < 2e-3 && fabs(info->deviation[0] - 0.3530) < 2e-3);
+  assert_true(fabs(info->preprocess->mean[0] - 0.2860) < 2e-3 &&
+              fabs(info->preprocess->deviation[0] - 0.3530) < 2e-3);
   char digest[EX_DIGEST_TEXT];
   assert_int_equal(ex__data_digest(data, EX_SPLIT_TEST, digest), EX_OK);
   assert_int_equal(strlen(digest), 64);

@@ -189,16 +189,9 @@ static enum ex_status describe(ex_data *data, struct ex_error *err) {
   info->rank = train->rank;
   memcpy(info->dim, train->dim, sizeof info->dim);
   info->features = ex__samples_features(train);
-  info->bytes = train->dtype == EX_DTYPE_U8;
-  info->n_channels = ex__transform_channels(train);
-  data->mean = ex__calloc((size_t)info->n_channels, sizeof *data->mean);
-  data->deviation = ex__calloc((size_t)info->n_channels, sizeof *data->deviation);
-  if (data->mean == NULL || data->deviation == NULL)
-    return ex__fail(err, EX_ENOMEM, "data: no memory");
-  info->mean = data->mean;
-  info->deviation = data->deviation;
+  info->preprocess = &data->preprocess;
   const struct role *role = &data->roles[EX_SPLIT_TRAIN];
-  return ex__transform_statistics(train, role->items, role->n, data->mean, data->deviation, err);
+  return ex__transform_statistics(train, role->items, role->n, &data->preprocess, err);
 }
 
 static enum ex_status open_data(ex_data *data, const json_t *json, const char *folder,
@@ -237,7 +230,5 @@ void ex__data_free(ex_data *data) {
   for (int32_t c = 0; data->class_names != NULL && c < data->info.n_classes; c++)
     ex__free(data->class_names[c]);
   ex__free(data->class_names);
-  ex__free(data->mean);
-  ex__free(data->deviation);
   ex__free(data);
 }

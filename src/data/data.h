@@ -20,6 +20,7 @@
 #include "base/digest.h"
 #include "base/real.h"
 #include "base/status.h"
+#include "data/preprocess.h"
 
 typedef struct ex_data ex_data;
 
@@ -33,10 +34,7 @@ struct ex_data_info {
   int64_t features;               /* product of dim: numbers per sample */
   int32_t n_classes;              /* 0: nothing is labelled */
   const char *const *class_names; /* [n_classes]; always there: "0", "1", … where unknown */
-  int32_t n_channels;             /* of the statistics: dim[0] for rank 3, else 1 */
-  const double *mean;             /* [n_channels], of train, bytes scaled to [0, 1] */
-  const double *deviation;        /* [n_channels] */
-  bool bytes;                     /* stored as bytes: raw values / 255 are what mean refers to */
+  const struct ex_preprocess *preprocess; /* from the statistics of train */
 };
 
 /* Reads what the recipe's "data" object names (docs/data.md); paths in it are

@@ -26,17 +26,20 @@ int32_t ex__data_label(const ex_data *data, enum ex_split split, int32_t index) 
 
 void ex__data_raw(const ex_data *data, enum ex_split split, int32_t index, ex_real *x) {
   const struct role *role = &data->roles[split];
-  const struct ex_samples *samples = role->samples;
-  struct ex_array array = {.dtype = samples->dtype, .data = samples->x};
-  (void)ex__array_to_real(&array, role->items[index] * data->info.features, data->info.features, x);
+  ex__transform_fill(role->samples, role->items[index], NULL, x);
+}
+
+static void read_one(const ex_data *data, const struct role *role, int32_t item,
+                     const struct ex_augment_draw *draw, ex_real *x) {
+  ex__transform_fill(role->samples, role->items[item], draw, x);
+  ex__preprocess_apply(&data->preprocess, x, data->info.features, x);
 }
 
 void ex__data_read(const ex_data *data, enum ex_split split, const int32_t *items, int32_t n,
                    ex_real *x, int32_t *y) {
   const struct role *role = &data->roles[split];
   for (int32_t i = 0; i < n; i++) {
-    ex__transform_fill(role->samples, role->items[items[i]], data->mean, data->deviation, NULL,
-                       x + i * data->info.features);
+    read_one(data, role, items[i], NULL, x + i * data->info.features);
     if (y != NULL) y[i] = label(role, items[i]);
   }
 }
@@ -61,8 +64,7 @@ void ex__data_read_augmented(const ex_data *data, uint64_t seed, int32_t epoch,
   const struct role *role = &data->roles[EX_SPLIT_TRAIN];
   for (int32_t i = 0; i < n; i++) {
     struct ex_augment_draw draw = ex__augment_draw(&data->augment, seed, epoch, items[i]);
-    ex__transform_fill(role->samples, role->items[items[i]], data->mean, data->deviation, &draw,
-                       x + i * data->info.features);
+    read_one(data, role, items[i], &draw, x + i * data->info.features);
     if (y != NULL) y[i] = label(role, items[i]);
   }
 }

@@ -23,7 +23,7 @@ struct ex_data {
   struct ex_augment augment;
   struct ex_data_info info;
   char **class_names;
-  double *mean, *deviation;
+  struct ex_preprocess preprocess;
 };
 
 #endif

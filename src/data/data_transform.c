@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/data_transform: augmentation and normalisation of one sample.
+ * data/data_transform: statistics, and augmentation of one sample.
  *
  * The padding of a crop is 0 in stored values, before normalisation, as in
  * the transforms of torchvision that the papers used. Random numbers are drawn
@@ -10,21 +10,15 @@
 
 #include <math.h>
 
-#include "base/memory.h"
 #include "base/random.h"
 
-int32_t ex__transform_channels(const struct ex_samples *samples) {
-  return samples->rank == 3 ? samples->dim[0] : 1;
-}
-
-/* Stored elements as numbers, bytes scaled to [0, 1]. */
 static ex_real element(const struct ex_samples *samples, int64_t at) {
-  if (samples->dtype == EX_DTYPE_U8) return (ex_real)((const uint8_t *)samples->x)[at] / 255;
+  if (samples->dtype == EX_DTYPE_U8) return (ex_real)((const uint8_t *)samples->x)[at];
   return (ex_real)((const float *)samples->x)[at];
 }
 
 /* Sum of a run of elements less `shift`, and of their squares. Bytes are
- * summed as integers, which is exact. */
+ * summed as integers, which is exact, and scaled to [0, 1] afterwards. */
 static void add_run(const struct ex_samples *samples, int64_t at, int64_t n, double shift,
                     double sums[2]) {
   if (samples->dtype == EX_DTYPE_U8) {
@@ -47,24 +41,25 @@ static void add_run(const struct ex_samples *samples, int64_t at, int64_t n, dou
 }
 
 enum ex_status ex__transform_statistics(const struct ex_samples *samples, const int32_t *items,
-                                        int32_t n, double *mean, double *deviation,
+                                        int32_t n, struct ex_preprocess *out,
                                         struct ex_error *err) {
-  int32_t channels = ex__transform_channels(samples);
-  int64_t features = ex__samples_features(samples), run = features / channels;
+  bool images = samples->rank == 3 && samples->dim[0] <= EX_MAX_STATISTICS;
+  *out = (struct ex_preprocess){.bytes = samples->dtype == EX_DTYPE_U8,
+                                .n_channels = images ? samples->dim[0] : 1};
+  int64_t features = ex__samples_features(samples), run = features / out->n_channels;
   if (n < 1)
     return ex__fail(err, EX_EINVAL, "statistics of %d training samples; must be at least 1",
                     (int)n);
-  for (int32_t c = 0; c < channels; c++) {
+  for (int32_t c = 0; c < out->n_channels; c++) {
     double sums[2] = {0, 0}, count = (double)n * (double)run;
     /* Subtracting a value of the data keeps the squares of floats from cancelling. */
-    double shift =
-        samples->dtype == EX_DTYPE_U8 ? 0 : (double)element(samples, items[0] * features + c * run);
+    double shift = out->bytes ? 0 : (double)element(samples, items[0] * features + c * run);
     for (int32_t i = 0; i < n; i++)
       add_run(samples, items[i] * features + c * run, run, shift, sums);
     double centre = sums[0] / count, variance = sums[1] / count - centre * centre;
-    mean[c] = centre + shift;
-    deviation[c] = variance > 1e-12 ? sqrt(variance) : 1;
-    if (!isfinite(mean[c]) || !isfinite(deviation[c]))
+    out->mean[c] = centre + shift;
+    out->deviation[c] = variance > 1e-12 ? sqrt(variance) : 1;
+    if (!isfinite(out->mean[c]) || !isfinite(out->deviation[c]))
       return ex__fail(err, EX_ENOTFINITE,
                       "training samples: channel %d holds numbers that are not finite", (int)c);
   }
@@ -83,44 +78,32 @@ struct ex_augment_draw ex__augment_draw(const struct ex_augment *augment, uint64
   return draw;
 }
 
-static void fill_flat(const struct ex_samples *samples, int64_t at, int64_t n, ex_real mean,
-                      ex_real scale, ex_real *out) {
-  if (samples->dtype == EX_DTYPE_U8) {
-    const uint8_t *x = (const uint8_t *)samples->x + at;
-    for (int64_t i = 0; i < n; i++) out[i] = ((ex_real)x[i] / 255 - mean) * scale;
-  } else {
-    const float *x = (const float *)samples->x + at;
-    for (int64_t i = 0; i < n; i++) out[i] = ((ex_real)x[i] - mean) * scale;
-  }
+static void fill_flat(const struct ex_samples *samples, int64_t at, int64_t n, ex_real *out) {
+  struct ex_array array = {.dtype = samples->dtype, .data = samples->x};
+  (void)ex__array_to_real(&array, at, n, out); /* samples are of types that it takes */
 }
 
 static void fill_moved(const struct ex_samples *samples, int64_t at,
-                       const struct ex_augment_draw *draw, ex_real mean, ex_real scale,
-                       ex_real *out) {
+                       const struct ex_augment_draw *draw, ex_real *out) {
   int32_t height = samples->dim[1], width = samples->dim[2];
-  ex_real padding = (0 - mean) * scale;
   for (int32_t y = 0; y < height; y++)
     for (int32_t x = 0; x < width; x++) {
       int32_t from_y = y + draw->dy, from_x = (draw->mirror ? width - 1 - x : x) + draw->dx;
       bool inside = from_y >= 0 && from_y < height && from_x >= 0 && from_x < width;
-      *out++ = inside ? (element(samples, at + (int64_t)from_y * width + from_x) - mean) * scale
-                      : padding;
+      *out++ = inside ? element(samples, at + (int64_t)from_y * width + from_x) : 0;
     }
 }
 
-void ex__transform_fill(const struct ex_samples *samples, int32_t index, const double *mean,
-                        const double *deviation, const struct ex_augment_draw *draw, ex_real *out) {
-  int32_t channels = ex__transform_channels(samples);
-  int64_t features = ex__samples_features(samples), run = features / channels;
+void ex__transform_fill(const struct ex_samples *samples, int32_t index,
+                        const struct ex_augment_draw *draw, ex_real *out) {
+  int64_t features = ex__samples_features(samples), at = index * features;
   bool moved =
       draw != NULL && samples->rank == 3 && (draw->dy != 0 || draw->dx != 0 || draw->mirror);
-  for (int32_t c = 0; c < channels; c++) {
-    ex_real shift = mean != NULL ? (ex_real)mean[c] : 0;
-    ex_real scale = deviation != NULL ? (ex_real)(1 / deviation[c]) : 1;
-    int64_t at = index * features + c * run;
-    if (moved)
-      fill_moved(samples, at, draw, shift, scale, out + c * run);
-    else
-      fill_flat(samples, at, run, shift, scale, out + c * run);
+  if (!moved) {
+    fill_flat(samples, at, features, out);
+    return;
   }
+  int64_t plane = (int64_t)samples->dim[1] * samples->dim[2];
+  for (int32_t c = 0; c < samples->dim[0]; c++)
+    fill_moved(samples, at + c * plane, draw, out + c * plane);
 }

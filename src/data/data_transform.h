@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/data_transform: from a stored sample to what the network reads: scaled,
- * augmented, normalised.
+ * data/data_transform: from a stored sample to raw values, moved about for
+ * training; and the statistics that a model's pre-processing is made of.
  */
 #ifndef EX_DATA_DATA_TRANSFORM_H
 #define EX_DATA_DATA_TRANSFORM_H
@@ -11,14 +11,13 @@
 
 #include "base/real.h"
 #include "data/data_samples.h"
+#include "data/preprocess.h"
 
-/* Mean and standard deviation per channel (rank 3), after bytes were divided
- * by 255; over all features together for rank 1. Over `items` [n], the
- * training samples only. A channel that never changes gets deviation 1. */
+/* Mean and deviation over `items` [n], the training samples only: per channel
+ * for images of up to EX_MAX_STATISTICS channels, else over all features
+ * together. What never changes gets deviation 1. */
 enum ex_status ex__transform_statistics(const struct ex_samples *samples, const int32_t *items,
-                                        int32_t n, double *mean, double *deviation,
-                                        struct ex_error *err);
-int32_t ex__transform_channels(const struct ex_samples *samples); /* how many statistics */
+                                        int32_t n, struct ex_preprocess *out, struct ex_error *err);
 
 /* Random crop after padding each side by `crop` pixels of stored value 0, and
  * a mirror image (left for right) with probability `flip`. */
@@ -35,10 +34,9 @@ struct ex_augment_draw {
 struct ex_augment_draw ex__augment_draw(const struct ex_augment *augment, uint64_t seed,
                                         int32_t epoch, int32_t sample);
 
-/* Sample `index`: out [dim…] = (x/255 or x − mean) / deviation; mean and
- * deviation [channels] may both be NULL. Rank 1 ignores the draw, which may
- * be NULL. */
-void ex__transform_fill(const struct ex_samples *samples, int32_t index, const double *mean,
-                        const double *deviation, const struct ex_augment_draw *draw, ex_real *out);
+/* The stored values of sample `index`, out [dim…], moved as drawn. Rank 1
+ * ignores the draw, which may be NULL. */
+void ex__transform_fill(const struct ex_samples *samples, int32_t index,
+                        const struct ex_augment_draw *draw, ex_real *out);
 
 #endif
