@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "data/data.h"
+#include "data/data_recipe.h"
 #include "data/npy.h"
 #include "tests/testing.h"
 
@@ -202,6 +203,12 @@ static void wrong_recipes(void **state) {
   ex__data_free(NULL);
 }
 
+static void parameters_keep_their_rules(void **state) {
+  (void)state;
+  assert_ok(ex__param_check_table("split", ex__data_split_params, &err), &err);
+  assert_ok(ex__param_check_table("augment", ex__data_augment_params, &err), &err);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(roles_are_disjoint, set_up, tear_down),
@@ -211,6 +218,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(digests, set_up, tear_down),
       cmocka_unit_test_setup_teardown(few_labels, set_up, tear_down),
       cmocka_unit_test_setup_teardown(wrong_recipes, set_up, tear_down),
+      cmocka_unit_test(parameters_keep_their_rules),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -121,6 +121,23 @@ static void hostile_json(void **state) {
   assert_memory_equal(&part, &before, sizeof part);
 }
 
+static void tables_are_checked(void **state) {
+  (void)state;
+  struct ex_error err;
+  assert_ok(ex__param_check_table("p", table, &err), &err);
+  assert_ok(ex__param_check_table("p", NULL, &err), &err);
+  struct ex_param bad[3] = {table[0], table[3], {.name = NULL}};
+  bad[1].fallback = "11";
+  assert_refused(ex__param_check_table("p", bad, &err), EX_EINVAL, &err, "p: rate: the default");
+  bad[1] = bad[0];
+  assert_refused(ex__param_check_table("p", bad, &err), EX_EINVAL, &err, "given twice");
+  bad[0].name = "Patience";
+  assert_refused(ex__param_check_table("p", bad, &err), EX_EINVAL, &err, "lower-case");
+  bad[0] = table[0];
+  bad[0].help = "No full stop";
+  assert_refused(ex__param_check_table("p", bad, &err), EX_EINVAL, &err, "sentence");
+}
+
 static void help_shows_every_parameter(void **state) {
   (void)state;
   struct ex_text text = {0};
@@ -142,6 +159,7 @@ int main(void) {
       cmocka_unit_test(refusals_name_value_and_rule),
       cmocka_unit_test(json_round_trip),
       cmocka_unit_test(hostile_json),
+      cmocka_unit_test(tables_are_checked),
       cmocka_unit_test(help_shows_every_parameter),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,6 +182,42 @@ void ex__param_defaults(const struct ex_param *table, void *values) {
   }
 }
 
+static bool default_fits(const struct ex_param *param) {
+  union {
+    int32_t integer;
+    double real;
+    struct ex_list list;
+  } field;
+  struct ex_param alone = *param;
+  alone.offset = 0;
+  struct given given = {0};
+  read_text(param, param->fallback != NULL ? param->fallback : "", &given);
+  return store(&alone, &field, &given);
+}
+
+enum ex_status ex__param_check_table(const char *part, const struct ex_param *table,
+                                     struct ex_error *err) {
+  static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+  for (const struct ex_param *param = table; param != NULL && param->name != NULL; param++) {
+    size_t help = param->help != NULL ? strlen(param->help) : 0;
+    const char *fault = NULL;
+    if (param->name[0] == '\0' || param->name[strspn(param->name, letters)] != '\0')
+      fault = "the name must be lower-case words joined by '-'";
+    else if (find(table, param->name) != param)
+      fault = "the name is given twice";
+    else if (!(param->min <= param->max))
+      fault = "min must not be above max";
+    else if (param->type == EX_PARAM_ENUM && param->choices == NULL)
+      fault = "has no choices";
+    else if (!default_fits(param))
+      fault = "the default breaks its own rule";
+    else if (help == 0 || param->help[help - 1] != '.')
+      fault = "help must be a sentence";
+    if (fault != NULL) return ex__fail(err, EX_EINVAL, "%s: %s: %s", part, param->name, fault);
+  }
+  return EX_OK;
+}
+
 enum ex_status ex__param_set(const char *part, const struct ex_param *table, void *values,
                              const char *name, const char *text, struct ex_error *err) {
   const struct ex_param *param = find(table, name);

@@ -54,6 +54,11 @@ enum ex_status ex__param_from_json(const char *part, const struct ex_param *tabl
                                    const json_t *object, struct ex_error *err);
 /* A new object with every value; NULL when memory is short. */
 json_t *ex__param_to_json(const struct ex_param *table, const void *values);
+/* Whether a table keeps its own rules: names and order of bounds, a default
+ * within them, a sentence of help. A mistake here is one in the source, so it
+ * is for the tests that go over every registered part. */
+enum ex_status ex__param_check_table(const char *part, const struct ex_param *table,
+                                     struct ex_error *err);
 /* One line per parameter: name, default, bounds, help; appended to a buffer. */
 struct ex_text;
 enum ex_status ex__param_help(const struct ex_param *table, struct ex_text *text);
