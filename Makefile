@@ -63,6 +63,7 @@ install:
 	cmake -S . -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 	cmake --build $(BUILD) -j $(JOBS)
 	DESTDIR=$(DESTDIR) cmake --install $(BUILD)
+	@test -n '$(DESTDIR)' || test "$$(id -u)" -ne 0 || ldconfig
 
 clean:
 	rm -rf build build-*

@@ -7,6 +7,7 @@
 #   tests/double_*.c  against the double-precision oracle
 #   tests/cli_*.sh    drive the command: bash, EXEUNT=<command>
 #   tests/tree_*.sh   look at the source tree alone
+#   tests/build_*.sh  look at what was built (BUILD=<build directory>)
 #   *_slow.*          carry the label `slow`
 #
 # Each runs in a directory of its own below build/work, emptied before, with
@@ -14,7 +15,9 @@
 file(GLOB unit_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/test_*.c)
 file(GLOB double_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/double_*.c)
 file(GLOB script_tests CONFIGURE_DEPENDS
-     ${CMAKE_SOURCE_DIR}/tests/cli_*.sh ${CMAKE_SOURCE_DIR}/tests/tree_*.sh)
+     ${CMAKE_SOURCE_DIR}/tests/cli_*.sh
+     ${CMAKE_SOURCE_DIR}/tests/tree_*.sh
+     ${CMAKE_SOURCE_DIR}/tests/build_*.sh)
 
 function(exeunt_add_test name label)
   set(labels ${label})
@@ -60,8 +63,8 @@ endforeach()
 
 foreach(source ${script_tests})
   get_filename_component(name ${source} NAME_WE)
-  if(name MATCHES "^tree_")
-    exeunt_add_test(${name} tree bash ${source})
+  if(name MATCHES "^(tree|build)_")
+    exeunt_add_test(${name} ${CMAKE_MATCH_1} bash ${source})
   elseif(TARGET exeunt)
     exeunt_add_test(${name} cli bash ${source})
   endif()
