@@ -22,20 +22,20 @@ extern "C" {
 
 /* ---- status ------------------------------------------------------------ */
 
-#define EX_STATUS_MAP(XX)                                                      \
-  XX(OK, 0, "ok")                                                              \
-  XX(EINVAL, -1, "invalid argument")                                           \
-  XX(ENOMEM, -2, "out of memory")                                              \
-  XX(EIO, -3, "input or output failed")                                        \
-  XX(EFORMAT, -4, "malformed file")                                            \
-  XX(ESHAPE, -5, "shape mismatch")                                             \
-  XX(ENOTFOUND, -6, "not found")                                               \
-  XX(EUNSUPPORTED, -7, "not supported")                                        \
-  XX(EDIVERGED, -8, "training diverged")                                       \
-  XX(EINFEASIBLE, -9, "constraint cannot be met")                              \
-  XX(ENOTFINITE, -10, "a number is not finite")                                \
-  XX(ECANCELLED, -11, "cancelled")                                             \
-  XX(EDEADLINE, -12, "deadline passed before the first exit")                  \
+#define EX_STATUS_MAP(XX)                                     \
+  XX(OK, 0, "ok")                                             \
+  XX(EINVAL, -1, "invalid argument")                          \
+  XX(ENOMEM, -2, "out of memory")                             \
+  XX(EIO, -3, "input or output failed")                       \
+  XX(EFORMAT, -4, "malformed file")                           \
+  XX(ESHAPE, -5, "shape mismatch")                            \
+  XX(ENOTFOUND, -6, "not found")                              \
+  XX(EUNSUPPORTED, -7, "not supported")                       \
+  XX(EDIVERGED, -8, "training diverged")                      \
+  XX(EINFEASIBLE, -9, "constraint cannot be met")             \
+  XX(ENOTFINITE, -10, "a number is not finite")               \
+  XX(ECANCELLED, -11, "cancelled")                            \
+  XX(EDEADLINE, -12, "deadline passed before the first exit") \
   XX(EBACKEND, -13, "the compute backend failed")
 
 enum ex_status {

@@ -47,18 +47,18 @@ enum ex_tensor_role {
 enum ex_init {
   EX_INIT_ZERO,
   EX_INIT_ONE,
-  EX_INIT_UNIT,          /* uniform in [0, 1) */
-  EX_INIT_DEFAULT,       /* uniform in ±1/sqrt(fan_in): PyTorch's conv and linear default */
-  EX_INIT_HE_FAN_IN,     /* normal, variance 2/fan_in */
-  EX_INIT_HE_FAN_OUT     /* normal, variance 2/(k·k·n_out): MSDNet, ResNet */
+  EX_INIT_UNIT,      /* uniform in [0, 1) */
+  EX_INIT_DEFAULT,   /* uniform in ±1/sqrt(fan_in): PyTorch's conv and linear default */
+  EX_INIT_HE_FAN_IN, /* normal, variance 2/fan_in */
+  EX_INIT_HE_FAN_OUT /* normal, variance 2/(k·k·n_out): MSDNet, ResNet */
 };
 
 /* A tensor of parameters or a buffer that an operator declares. */
 struct ex_tensor_decl {
-  const char *suffix;    /* "weight", "bias", "running_mean": PyTorch's names */
+  const char *suffix; /* "weight", "bias", "running_mean": PyTorch's names */
   struct ex_shape shape;
   enum ex_tensor_role role;
-  enum ex_init init;     /* EX_INIT_DEFAULT for a weight: the graph's current scheme is used */
+  enum ex_init init; /* EX_INIT_DEFAULT for a weight: the graph's current scheme is used */
 };
 
 /* Where it lives in a graph. */
@@ -67,9 +67,9 @@ struct ex_tensor_info {
   struct ex_shape shape;
   enum ex_tensor_role role;
   enum ex_init init;
-  int32_t node;            /* its owner */
-  int32_t slab;            /* of parameters, or of buffers where role is EX_ROLE_BUFFER */
-  int64_t offset;          /* in elements */
+  int32_t node;   /* its owner */
+  int32_t slab;   /* of parameters, or of buffers where role is EX_ROLE_BUFFER */
+  int64_t offset; /* in elements */
 };
 
 struct ex_op;
@@ -79,12 +79,12 @@ struct ex_node {
   char name[EX_NAME_SIZE]; /* unique in the graph; "" for nodes nobody needs to name */
   int32_t segment;
   int32_t n_in;
-  int32_t in[EX_MAX_INPUTS];             /* ids of values */
-  struct ex_shape shape;                 /* of its value, per sample */
-  void *attr;                            /* op->attr_size bytes, owned by the graph */
+  int32_t in[EX_MAX_INPUTS]; /* ids of values */
+  struct ex_shape shape;     /* of its value, per sample */
+  void *attr;                /* op->attr_size bytes, owned by the graph */
   int32_t n_tensors;
-  int32_t tensor[EX_MAX_NODE_TENSORS];   /* indices into the graph's tensor table */
-  bool kept;                             /* a port even if no other segment reads it */
+  int32_t tensor[EX_MAX_NODE_TENSORS]; /* indices into the graph's tensor table */
+  bool kept;                           /* a port even if no other segment reads it */
 };
 
 typedef struct ex_graph ex_graph;
@@ -112,9 +112,10 @@ const struct ex_node *ex__graph_node(const ex_graph *graph, int32_t id);
 int32_t ex__graph_n_tensors(const ex_graph *graph);
 const struct ex_tensor_info *ex__graph_tensor(const ex_graph *graph, int32_t index);
 int32_t ex__graph_n_slabs(const ex_graph *graph);
-int32_t ex__graph_n_segments(const ex_graph *graph); /* highest segment + 1 */
-int64_t ex__graph_segment_macs(const ex_graph *graph, int32_t segment);   /* per sample */
-int64_t ex__graph_segment_params(const ex_graph *graph, int32_t segment); /* elements, buffers not counted */
+int32_t ex__graph_n_segments(const ex_graph *graph);                    /* highest segment + 1 */
+int64_t ex__graph_segment_macs(const ex_graph *graph, int32_t segment); /* per sample */
+int64_t ex__graph_segment_params(const ex_graph *graph,
+                                 int32_t segment); /* elements, buffers not counted */
 
 /* The graph as JSON and back: [{op, version, name, segment, slab, in, attr, keep}…].
  * Reading trusts nothing: unknown operators, bad ids, shapes and sizes that do
@@ -128,8 +129,8 @@ enum ex_slab_kind { EX_SLABS_PARAMS, EX_SLABS_BUFFERS };
 
 typedef struct ex_slabs {
   int32_t n;
-  int64_t *size;   /* [n] elements */
-  ex_real **data;  /* [n][size], 64-byte aligned, zeroed when made */
+  int64_t *size;  /* [n] elements */
+  ex_real **data; /* [n][size], 64-byte aligned, zeroed when made */
 } ex_slabs;
 
 enum ex_status ex__slabs_new(const ex_graph *graph, enum ex_slab_kind kind, ex_slabs **out);

@@ -16,15 +16,17 @@
 #include "base/real.h"
 
 /* Cross-entropy with class targets [n]; a negative target is unlabelled and adds nothing. */
-double ex__loss_cross_entropy(const ex_real *logits, int32_t n, int32_t n_classes, const int32_t *target,
-                              const ex_real *weight, ex_real *each, ex_real *dlogits);
+double ex__loss_cross_entropy(const ex_real *logits, int32_t n, int32_t n_classes,
+                              const int32_t *target, const ex_real *weight, ex_real *each,
+                              ex_real *dlogits);
 /* Cross-entropy with soft targets [n][n_classes] (rows sum to one). */
 double ex__loss_soft_cross_entropy(const ex_real *logits, int32_t n, int32_t n_classes,
                                    const ex_real *target, const ex_real *weight, ex_real *each,
                                    ex_real *dlogits);
 /* T² · H(softmax(teacher / T), softmax(logits / T)); gradient T · (p_s − p_t) (Hinton et al. 2015). */
-double ex__loss_distillation(const ex_real *logits, int32_t n, int32_t n_classes, const ex_real *teacher,
-                             double temperature, const ex_real *weight, ex_real *each, ex_real *dlogits);
+double ex__loss_distillation(const ex_real *logits, int32_t n, int32_t n_classes,
+                             const ex_real *teacher, double temperature, const ex_real *weight,
+                             ex_real *each, ex_real *dlogits);
 /* Mean over the features of (output − target)². */
 double ex__loss_mse(const ex_real *output, int32_t n, int32_t n_features, const ex_real *target,
                     const ex_real *weight, ex_real *each, ex_real *doutput);
@@ -34,6 +36,7 @@ double ex__loss_bce(const ex_real *score, int32_t n, int32_t n_features, const e
 
 /* The one softmax of the library: p = softmax(logits / temperature), [n][n_classes].
  * Accumulates in double in index order, so that its bits depend on nothing else. */
-void ex__softmax(const ex_real *logits, int32_t n, int32_t n_classes, double temperature, ex_real *p);
+void ex__softmax(const ex_real *logits, int32_t n, int32_t n_classes, double temperature,
+                 ex_real *p);
 
 #endif

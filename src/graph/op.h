@@ -18,15 +18,15 @@ struct ex_op_call {
   const struct ex_node *node;
   const struct ex_shape *in_shape[EX_MAX_INPUTS];
   int32_t batch;
-  bool training;                              /* dropout drops, batch-norm uses and moves batch statistics */
-  uint64_t seed;                              /* of this call, for dropout */
-  const ex_real *in[EX_MAX_INPUTS];           /* [batch][in_shape] */
-  ex_real *out;                               /* [batch][node->shape]; read only in backward */
-  ex_real *tensor[EX_MAX_NODE_TENSORS];       /* parameters and buffers, as declared */
-  void *workspace;                            /* op->workspace bytes, kept from forward to backward */
-  const ex_real *dout;                        /* backward: gradient of out */
-  ex_real *din[EX_MAX_INPUTS];                /* backward ADDS; NULL: not wanted */
-  ex_real *dtensor[EX_MAX_NODE_TENSORS];      /* backward ADDS; NULL: frozen, or a buffer */
+  bool training;                    /* dropout drops, batch-norm uses and moves batch statistics */
+  uint64_t seed;                    /* of this call, for dropout */
+  const ex_real *in[EX_MAX_INPUTS]; /* [batch][in_shape] */
+  ex_real *out;                     /* [batch][node->shape]; read only in backward */
+  ex_real *tensor[EX_MAX_NODE_TENSORS];  /* parameters and buffers, as declared */
+  void *workspace;                       /* op->workspace bytes, kept from forward to backward */
+  const ex_real *dout;                   /* backward: gradient of out */
+  ex_real *din[EX_MAX_INPUTS];           /* backward ADDS; NULL: not wanted */
+  ex_real *dtensor[EX_MAX_NODE_TENSORS]; /* backward ADDS; NULL: frozen, or a buffer */
 };
 
 enum ex_op_flag {
@@ -37,8 +37,8 @@ enum ex_op_flag {
 
 struct ex_op {
   const char *name;
-  int32_t version;                 /* written to files; raised when the meaning changes */
-  const struct ex_param *attrs;    /* may be NULL */
+  int32_t version;              /* written to files; raised when the meaning changes */
+  const struct ex_param *attrs; /* may be NULL */
   size_t attr_size;
   int32_t min_in, max_in;
   unsigned flags;
@@ -47,9 +47,11 @@ struct ex_op {
   /* Multiply-adds per sample: convolutions and linear layers, bias not counted
    * (the field's convention); 0 for everything else. May be NULL. */
   int64_t (*macs)(const struct ex_node *node, const struct ex_shape *const *in);
-  int32_t (*tensors)(const struct ex_node *node, const struct ex_shape *const *in,
-                     struct ex_tensor_decl decl[EX_MAX_NODE_TENSORS]); /* may be NULL; returns how many */
-  size_t (*workspace)(const struct ex_node *node, const struct ex_shape *const *in, int32_t batch); /* may be NULL */
+  int32_t (*tensors)(
+      const struct ex_node *node, const struct ex_shape *const *in,
+      struct ex_tensor_decl decl[EX_MAX_NODE_TENSORS]); /* may be NULL; returns how many */
+  size_t (*workspace)(const struct ex_node *node, const struct ex_shape *const *in,
+                      int32_t batch); /* may be NULL */
   void (*forward)(const struct ex_op_call *call);
   void (*backward)(const struct ex_op_call *call); /* NULL: not differentiable */
 };
@@ -59,13 +61,29 @@ const struct ex_op *ex__op_find(const char *name);
 const struct ex_op *ex__op_at(int32_t index); /* NULL past the last */
 
 /* Attribute structs of the operators (defaults in each op's table). */
-struct ex_conv2d { int32_t channels, kernel_h, kernel_w, stride, pad_h, pad_w, dilation, groups, bias; };
-struct ex_linear { int32_t features, bias; };
-struct ex_batch_norm { double eps, momentum; };
-struct ex_pool { int32_t kernel, stride, pad, ceil_mode, count_include_pad; }; /* max_pool, avg_pool */
-struct ex_adaptive_pool { int32_t height, width, max; };
-struct ex_slice { int32_t begin, end; };            /* along channels (or features) */
-struct ex_reshape { struct ex_list shape; };        /* per sample; flatten is reshape to one dimension */
-struct ex_dropout { double rate; };
+struct ex_conv2d {
+  int32_t channels, kernel_h, kernel_w, stride, pad_h, pad_w, dilation, groups, bias;
+};
+struct ex_linear {
+  int32_t features, bias;
+};
+struct ex_batch_norm {
+  double eps, momentum;
+};
+struct ex_pool {
+  int32_t kernel, stride, pad, ceil_mode, count_include_pad;
+}; /* max_pool, avg_pool */
+struct ex_adaptive_pool {
+  int32_t height, width, max;
+};
+struct ex_slice {
+  int32_t begin, end;
+}; /* along channels (or features) */
+struct ex_reshape {
+  struct ex_list shape;
+}; /* per sample; flatten is reshape to one dimension */
+struct ex_dropout {
+  double rate;
+};
 
 #endif

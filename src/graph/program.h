@@ -27,11 +27,14 @@
 #include "graph/graph.h"
 
 enum ex_mode { EX_MODE_INFER, EX_MODE_TRAIN };
-enum ex_backend { EX_BACKEND_FAST, EX_BACKEND_TWIN }; /* FAST means TWIN in a build without oneDNN */
+enum ex_backend {
+  EX_BACKEND_FAST,
+  EX_BACKEND_TWIN
+}; /* FAST means TWIN in a build without oneDNN */
 enum ex_layout {
-  EX_LAYOUT_AUTO,    /* timed, or by rule where nothing may be timed */
-  EX_LAYOUT_NHWC,    /* channels last, own loops for norms, concat, add: narrow networks */
-  EX_LAYOUT_BLOCKED  /* oneDNN's blocked layouts with Winograd: wide networks, training */
+  EX_LAYOUT_AUTO,   /* timed, or by rule where nothing may be timed */
+  EX_LAYOUT_NHWC,   /* channels last, own loops for norms, concat, add: narrow networks */
+  EX_LAYOUT_BLOCKED /* oneDNN's blocked layouts with Winograd: wide networks, training */
 };
 
 /* Timed choices of algorithm and layout, keyed by layer, shape, CPU and
@@ -44,15 +47,15 @@ json_t *ex__plan_to_json(const ex_plan *plan);
 enum ex_status ex__plan_from_json(const json_t *json, ex_plan **out, struct ex_error *err);
 
 struct ex_program_options {
-  int32_t batch;            /* samples per call, ≥ 1 */
+  int32_t batch; /* samples per call, ≥ 1 */
   enum ex_mode mode;
   enum ex_backend backend;
   enum ex_layout layout;
-  int32_t threads;          /* inside one call; bits of inference do not depend on it */
-  bool fast;                /* admit inference algorithms that do not keep the bits (Winograd) */
-  ex_plan *plan;            /* NULL: fixed choices, nothing is timed */
-  bool frozen;              /* training mode: run as inference would, no gradients, statistics stay */
-  bool no_input_gradient;   /* training mode: nobody wants din (first stage, frozen body below) */
+  int32_t threads;        /* inside one call; bits of inference do not depend on it */
+  bool fast;              /* admit inference algorithms that do not keep the bits (Winograd) */
+  ex_plan *plan;          /* NULL: fixed choices, nothing is timed */
+  bool frozen;            /* training mode: run as inference would, no gradients, statistics stay */
+  bool no_input_gradient; /* training mode: nobody wants din (first stage, frozen body below) */
 };
 
 typedef struct ex_program ex_program;
@@ -67,36 +70,42 @@ void ex__program_repack(ex_program *program, const ex_slabs *params, const ex_sl
 
 int32_t ex__program_n_in(const ex_program *program);
 int32_t ex__program_n_out(const ex_program *program);
-int32_t ex__program_in_value(const ex_program *program, int32_t i);  /* id in the graph */
+int32_t ex__program_in_value(const ex_program *program, int32_t i); /* id in the graph */
 int32_t ex__program_out_value(const ex_program *program, int32_t i);
-int64_t ex__program_in_size(const ex_program *program, int32_t i);   /* elements for the whole batch */
-int64_t ex__program_out_size(const ex_program *program, int32_t i);  /* a multiple of batch */
-int64_t ex__program_macs(const ex_program *program);                 /* per call, whole batch, as planned */
-int64_t ex__program_saved_bytes(const ex_program *program);          /* of one run */
-int64_t ex__program_transient_bytes(const ex_program *program);      /* to be given to ex__run_new */
+int64_t ex__program_in_size(const ex_program *program,
+                            int32_t i); /* elements for the whole batch */
+int64_t ex__program_out_size(const ex_program *program, int32_t i); /* a multiple of batch */
+int64_t ex__program_macs(const ex_program *program);        /* per call, whole batch, as planned */
+int64_t ex__program_saved_bytes(const ex_program *program); /* of one run */
+int64_t ex__program_transient_bytes(const ex_program *program); /* to be given to ex__run_new */
 /* One line per step (operator, implementation, layout, algorithm), for `inspect`. */
 struct ex_text;
 void ex__program_describe(const ex_program *program, struct ex_text *text);
 
 /* Layout changes of one sample or a whole batch: `n` samples of value `value`. */
-void ex__port_to_plain(const ex_program *program, int32_t value, int32_t n, const ex_real *port, ex_real *plain);
-void ex__port_from_plain(const ex_program *program, int32_t value, int32_t n, const ex_real *plain, ex_real *port);
+void ex__port_to_plain(const ex_program *program, int32_t value, int32_t n, const ex_real *port,
+                       ex_real *plain);
+void ex__port_from_plain(const ex_program *program, int32_t value, int32_t n, const ex_real *plain,
+                         ex_real *port);
 
 /* `transient`: ≥ ex__program_transient_bytes, 64-byte aligned, may be shared by
  * runs that never run at the same time; NULL lets the run own one. */
-enum ex_status ex__run_new(const ex_program *program, void *transient, ex_run **out, struct ex_error *err);
+enum ex_status ex__run_new(const ex_program *program, void *transient, ex_run **out,
+                           struct ex_error *err);
 void ex__run_free(ex_run *run); /* accepts NULL */
 
 struct ex_pass {
-  const ex_slabs *params;  /* training mode only; the slabs that it was compiled with have the same layout */
-  ex_slabs *buffers;       /* training mode: batch-norm statistics move here; NULL: they stay */
-  ex_slabs *grads;         /* backward ADDS here */
-  uint64_t seed;           /* of this step, for dropout */
+  const ex_slabs
+      *params; /* training mode only; the slabs that it was compiled with have the same layout */
+  ex_slabs *buffers; /* training mode: batch-norm statistics move here; NULL: they stay */
+  ex_slabs *grads;   /* backward ADDS here */
+  uint64_t seed;     /* of this step, for dropout */
 };
 
 /* in[i], out[i]: arrays of the ports, 64-byte aligned, not overlapping. `pass`
  * may be NULL in inference. Adds what it really executed to the run's counter. */
-void ex__run_forward(ex_run *run, const struct ex_pass *pass, const ex_real *const *in, ex_real *const *out);
+void ex__run_forward(ex_run *run, const struct ex_pass *pass, const ex_real *const *in,
+                     ex_real *const *out);
 /* After a forward of the same run with the same in and out arrays still intact.
  * dout[i]: gradient of out port i, NULL = zero (its work is skipped).
  * din[i]: where the gradient of in port i goes, NULL = not wanted;
