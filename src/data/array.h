@@ -14,13 +14,13 @@
 
 /* Name in safetensors, bytes per element. BOOL to U64 can be stored; only
  * those that ex__array_to_real takes are numbers to us. */
-#define EX_DTYPE_MAP(XX)                                                                   \
-  XX(U8, 1)                                                                                \
-  XX(I8, 1)                                                                                \
-  XX(I32, 4)                                                                               \
-  XX(I64, 8)                                                                               \
-  XX(F32, 4) XX(F64, 8) XX(BOOL, 1) XX(I16, 2) XX(U16, 2) XX(U32, 4) XX(U64, 8) XX(F16, 2) \
-      XX(BF16, 2)
+#define EX_DTYPE_MAP(XX) \
+  XX(U8, 1)              \
+  XX(I8, 1)              \
+  XX(I32, 4)             \
+  XX(I64, 8)             \
+  XX(F32, 4)             \
+  XX(F64, 8) XX(BOOL, 1) XX(I16, 2) XX(U16, 2) XX(U32, 4) XX(U64, 8) XX(F16, 2) XX(BF16, 2)
 
 enum ex_dtype {
 #define XX(name, bytes) EX_DTYPE_##name,
