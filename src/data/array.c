@@ -17,7 +17,7 @@
 size_t ex__dtype_size(enum ex_dtype dtype) {
   static const size_t sizes[] = {
 #define XX(name, bytes) bytes,
-      EX_DTYPE_MAP(XX)
+    EX_DTYPE_MAP(XX)
 #undef XX
   };
   return sizes[dtype];
@@ -26,7 +26,7 @@ size_t ex__dtype_size(enum ex_dtype dtype) {
 const char *ex__dtype_name(enum ex_dtype dtype) {
   static const char *const names[] = {
 #define XX(name, bytes) #name,
-      EX_DTYPE_MAP(XX)
+    EX_DTYPE_MAP(XX)
 #undef XX
   };
   return names[dtype];

@@ -20,7 +20,14 @@
   XX(I32, 4)             \
   XX(I64, 8)             \
   XX(F32, 4)             \
-  XX(F64, 8) XX(BOOL, 1) XX(I16, 2) XX(U16, 2) XX(U32, 4) XX(U64, 8) XX(F16, 2) XX(BF16, 2)
+  XX(F64, 8)             \
+  XX(BOOL, 1)            \
+  XX(I16, 2)             \
+  XX(U16, 2)             \
+  XX(U32, 4)             \
+  XX(U64, 8)             \
+  XX(F16, 2)             \
+  XX(BF16, 2)
 
 enum ex_dtype {
 #define XX(name, bytes) EX_DTYPE_##name,
