@@ -47,8 +47,16 @@ flags="-std=c11 -Wall -Wextra -Wpedantic -Werror $sanitize"
   [ "$(./static)" = "$version ok" ]
   if ldd static | grep libexeunt; then exit 1; fi
 
-  for example in "$SRC"/examples/*.c; do
+  # Every whole program of the documents: from ```c to ```, with a main.
+  for document in "$SRC"/*.md "$SRC"/docs/*.md; do
+    awk -v name="$(basename "$document" .md)" '
+      /^```/ { if (inside && text ~ /int main\(/) printf "%s", text > ("doc_" name "_" ++n ".c")
+               inside = /^```c$/; text = ""; next }
+      inside { text = text $0 "\n" }' "$document"
+  done
+  for example in "$SRC"/examples/*.c doc_*.c; do
     [ -e "$example" ] || continue
+    echo "compiling $example"
     $cc $flags "$example" -o example $(here $(pkg-config --cflags --libs exeunt)) -lm
   done
 }
