@@ -25,7 +25,9 @@ int main(void) {
   return 0;
 }
 END
+# With prefix /usr, pkg-config would leave out -I and -L of the system's folders.
 export PKG_CONFIG_PATH=$libdir/pkgconfig
+export PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 PKG_CONFIG_ALLOW_SYSTEM_LIBS=1
 version=$(pkg-config --modversion exeunt)
 # The file names the prefix; what DESTDIR put before it is said to the compiler.
 # A sanitized library needs its run time in the program too.
