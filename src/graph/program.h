@@ -58,6 +58,12 @@ struct ex_program_options {
   bool no_input_gradient; /* training mode: nobody wants din (first stage, frozen body below) */
 };
 
+/* What EX_LAYOUT_AUTO becomes for training all segments of `graph` with this
+ * batch and this many threads. With a plan it is timed once and stored there;
+ * without one it is decided by rule (NHWC where most work is narrow). */
+enum ex_layout ex__layout_choose(const ex_graph *graph, int32_t batch, int32_t threads,
+                                 ex_plan *plan);
+
 typedef struct ex_program ex_program;
 typedef struct ex_run ex_run;
 
