@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * net/net: a network with exits: a graph, cut into stages, and the points at
+ * which an answer can be taken.
+ *
+ * An answer point has a head (raw outputs), optionally a gate (one score), and
+ * names the earlier points whose heads its own answer needs: going there runs
+ * and charges that closure. A row of stages with a point after each is the
+ * default. Body, head and gate of a stage are segments of the graph of their
+ * own (ex__net_segment), so that each can be run, skipped and charged apart.
+ *
+ * The *cut* after a stage are the values made up to there that a later body
+ * still reads; several may live (MSDNet's scales). Causality (a body reads
+ * bodies only, a head reads bodies of its stage or earlier, or the heads it
+ * declares) is checked by ex__net_check.
+ */
+#ifndef EX_NET_NET_H
+#define EX_NET_NET_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "graph/graph.h"
+#include "net/transform.h"
+#include "task/task.h"
+
+enum { EX_MAX_POINTS = 32, EX_MAX_STAGES = 32 }; /* no more than EX_MAX_LIST */
+
+enum ex_part { EX_PART_BODY, EX_PART_HEAD, EX_PART_GATE, EX_N_PARTS };
+
+/* Segment of the graph of a stage's part; also defined for parts that are absent. */
+static inline int32_t ex__net_segment(int32_t stage, enum ex_part part) {
+  return stage * EX_N_PARTS + (int32_t)part;
+}
+
+struct ex_point {
+  int32_t stage;  /* whose body must have run; one point per stage, in ascending order */
+  int32_t output; /* value: raw outputs of the head [n_outputs] */
+  int32_t gate;   /* value: one score [1]; −1: none */
+  uint32_t needs; /* bit p: the head of the earlier point p must have run */
+};
+
+typedef struct ex_net ex_net;
+struct ex_net {
+  ex_graph *graph;
+  ex_slabs *params, *buffers; /* one slab per stage */
+  const struct ex_task *task;
+  struct ex_shape input; /* of one sample */
+  int32_t n_outputs;     /* of every head */
+  int32_t n_stages, n_points;
+  struct ex_point points[EX_MAX_POINTS];
+  struct ex_transform transform; /* raw outputs → answers; identity when new */
+};
+
+void ex_net_free(ex_net *net); /* accepts NULL */
+/* Initial weights and buffers by each tensor's scheme. */
+void ex__net_init(ex_net *net, uint64_t seed);
+/* Structure as described above; errors name the point and the value. */
+enum ex_status ex__net_check(const ex_net *net, struct ex_error *err);
+/* Structure only (graph, stages, points, transform), and back; no weights. */
+json_t *ex__net_to_json(const ex_net *net);
+enum ex_status ex__net_from_json(const json_t *json, ex_net **out, struct ex_error *err);
+/* SHA-256 over sorted (name, dtype, shape, bytes) of parameters and buffers. */
+enum ex_status ex__net_digest(const ex_net *net, char *text /* EX_DIGEST_TEXT */);
+
+/* What an answer costs; per sample. */
+struct ex_cost {
+  int64_t body_macs[EX_MAX_STAGES], head_macs[EX_MAX_POINTS], gate_macs[EX_MAX_POINTS];
+  int64_t params[EX_MAX_POINTS]; /* cumulative elements: bodies, heads and gates up to here */
+  int64_t macs[EX_MAX_POINTS];   /* cumulative: bodies up to here, and all heads and gates before
+                                    and at this point: the path of a rule that looks at each */
+  int64_t direct_macs[EX_MAX_POINTS]; /* straight to this point: its closure of heads only */
+  /* Measured by ex__net_measure, one sample at a time; 0 where not measured. */
+  int64_t body_ns[EX_MAX_STAGES], head_ns[EX_MAX_POINTS], gate_ns[EX_MAX_POINTS];
+};
+void ex__net_cost(const ex_net *net, struct ex_cost *out); /* fills all but ns (zeroed) */
+json_t *ex__cost_to_json(const ex_net *net, const struct ex_cost *cost);
+enum ex_status ex__cost_from_json(const json_t *json, const ex_net *net, struct ex_cost *out,
+                                  struct ex_error *err);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * net/transform: exit transforms: from the raw outputs of heads to the output
+ * that is the answer at a point, with a small running state over the points of
+ * one sample. Trace, engine and export use this one code.
+ *
+ * `temperature` divides by a positive number per point, and 1 leaves the bits
+ * alone. Additive (boosting), geometric and product forms get their own lines
+ * in transform.c when a method brings them; `kind` is written to files by name.
+ */
+#ifndef EX_NET_TRANSFORM_H
+#define EX_NET_TRANSFORM_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "base/param.h"
+#include "base/real.h"
+#include "base/status.h"
+
+enum ex_transform_kind { EX_TRANSFORM_IDENTITY, EX_TRANSFORM_TEMPERATURE };
+
+struct ex_transform {
+  enum ex_transform_kind kind;
+  struct ex_list temperature; /* per point, each > 0; temperature only */
+};
+
+/* Elements of running state per sample, for n_outputs; 0 where none is needed. */
+int32_t ex__transform_state_size(const struct ex_transform *transform, int32_t n_outputs);
+/* Before the first point of a sample. */
+void ex__transform_start(const struct ex_transform *transform, int32_t n_outputs, ex_real *state);
+/* output [n_outputs] at `point` from raw [n_outputs]; may be in place. */
+void ex__transform_apply(const struct ex_transform *transform, int32_t point, int32_t n_outputs,
+                         const ex_real *raw, ex_real *state, ex_real *output);
+
+json_t *ex__transform_to_json(const struct ex_transform *transform);
+enum ex_status ex__transform_from_json(const json_t *json, int32_t n_points,
+                                       struct ex_transform *out, struct ex_error *err);
+
+#endif
