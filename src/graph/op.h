@@ -81,7 +81,7 @@ struct ex_slice {
 }; /* along channels (or features) */
 struct ex_reshape {
   struct ex_list shape;
-}; /* per sample; flatten is reshape to one dimension */
+}; /* reshape: per sample, flatten is reshape to one dimension; input: its shape */
 struct ex_dropout {
   double rate;
 };
