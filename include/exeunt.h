@@ -52,6 +52,87 @@ struct ex_error {
   char text[256]; /* what was given, and the rule */
 };
 
+/* ---- models ------------------------------------------------------------- */
+
+/* A network with its exits, pre-processing, labels and, once calibrated, the
+ * policy that decides when to leave. Immutable: threads and engines share it. */
+typedef struct ex_model ex_model;
+
+/* Ownership, here and for every class below:
+ * 1. If a call that makes an object returns EX_OK, you must free it.
+ * 2. If it fails, nothing is to be freed and the out-parameter is NULL.
+ * 3. An engine borrows its model, which must outlive it.
+ * 4. Every free accepts NULL. */
+EX_API enum ex_status ex_model_load(const char *path, ex_model **model, struct ex_error *err);
+EX_API void ex_model_free(ex_model *model);
+
+struct ex_model_info {
+  size_t size;       /* set to sizeof(struct ex_model_info) before the call */
+  int32_t n_exits;   /* answer points, in order of depth */
+  int32_t n_outputs; /* classes */
+  int32_t rank;      /* of one input: 1 [features] or 3 [channels][height][width] */
+  int32_t dim[3];
+  int64_t full_macs; /* multiply-adds per sample: all bodies, and the last head alone */
+  bool calibrated;   /* it has a policy */
+};
+EX_API enum ex_status ex_model_describe(const ex_model *model, struct ex_model_info *info);
+EX_API const char *ex_model_label(const ex_model *model, int32_t label); /* NULL: out of range */
+/* Multiply-adds per sample up to and including this exit, all earlier heads
+ * counted; −1: out of range. */
+EX_API int64_t ex_model_exit_macs(const ex_model *model, int32_t exit);
+
+/* ---- running ------------------------------------------------------------ */
+
+/* Runs a model: stages behind the exit at which a sample leaves are not
+ * computed. One engine belongs to one thread at a time; nothing allocates
+ * while it runs. The same sample leaves at the same exit with the same bits
+ * alone, in any batch and with any number of threads (on one machine, and
+ * unless `fast`). */
+typedef struct ex_engine ex_engine;
+
+struct ex_engine_options {
+  size_t size;       /* set to sizeof(struct ex_engine_options) */
+  int32_t threads;   /* 1 … 256; 0: as many as the machine has processors */
+  int32_t max_batch; /* most samples of one ex_engine_run_many; 0: 64 */
+  bool fast;         /* admit algorithms that do not keep the bits (Winograd) */
+  bool ready_input;  /* inputs are already pre-processed */
+  bool untimed;      /* choose algorithms by rule instead of timing them once */
+};
+
+struct ex_result {
+  int32_t label;     /* class, lowest index on ties */
+  int32_t exit;      /* from 0: the exit whose answer this is */
+  int32_t stage;     /* last stage that was run; ≥ exit */
+  double confidence; /* probability of `label` */
+  int64_t macs;      /* multiply-adds spent on this sample, heads included */
+  float *logits;     /* in: NULL, or room for [n_outputs]; out: the answer's outputs */
+};
+
+/* options may be NULL. EX_EINVAL where the model has no policy: calibrate it,
+ * or name an exit in each request. */
+EX_API enum ex_status ex_engine_new(const ex_model *model, const struct ex_engine_options *options,
+                                    ex_engine **engine, struct ex_error *err);
+EX_API void ex_engine_free(ex_engine *engine);
+
+/* One sample. x [product of dim], raw values as the model was trained on (the
+ * engine applies the model's pre-processing). EX_ENOTFINITE where the last
+ * exit's output is not finite. */
+EX_API enum ex_status ex_engine_run(ex_engine *engine, const float *x, struct ex_result *result);
+/* Many samples, n in [1, max_batch]. x [n][product of dim], results [n], in order. */
+EX_API enum ex_status ex_engine_run_many(ex_engine *engine, const float *x, int32_t n,
+                                         struct ex_result *results);
+
+/* Anytime: begin a sample, then spend more on it as often as you like. Each
+ * call runs on from where the last one stopped; nothing is computed twice. */
+EX_API enum ex_status ex_engine_begin(ex_engine *engine, const float *x);
+/* To exit `exit` (≥ 0), whatever the policy says; going back gives EX_EINVAL. */
+EX_API enum ex_status ex_engine_advance(ex_engine *engine, int32_t exit, struct ex_result *result);
+/* Until the policy leaves, or the next stage would not be done within
+ * `budget_ns` by its measured time; the best answer so far is given.
+ * EX_EDEADLINE where not even the first exit was reached. */
+EX_API enum ex_status ex_engine_advance_until(ex_engine *engine, int64_t budget_ns,
+                                              struct ex_result *result);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * policy/policy: when to leave. One rule is one file and one line in
+ * policies.def.
+ *
+ * A rule is a const vtable over a flat struct of values, described by a table
+ * of parameters: its knobs and what was fitted (thresholds per exit) alike. So
+ * a fitted policy is copied by memcpy, written as JSON that a person can read,
+ * and set by hand on the command line. `decide` cannot fail, allocates
+ * nothing, has no clock, and never sees a later exit. Numbers that are not
+ * finite mean *go on*; at the last point the engine reports them as an error.
+ */
+#ifndef EX_POLICY_POLICY_H
+#define EX_POLICY_POLICY_H
+
+#include "base/param.h"
+#include "trace/trace.h"
+
+enum { EX_MAX_POLICY_VALUES = 2048, EX_MAX_POLICY_SCRATCH = 1024 }; /* bytes */
+
+enum ex_action { EX_GO_ON, EX_LEAVE, EX_GO_TO };
+
+struct ex_decision {
+  enum ex_action action;
+  int32_t point; /* LEAVE: whose answer is given (≤ the current point);
+                    GO_TO: a later point, whose closure of heads is run */
+};
+
+/* What one exit shows of one sample. */
+struct ex_observation {
+  int32_t point, n_points, n_outputs;
+  const ex_real *output, *probability; /* [n_outputs], transformed; probabilities */
+  struct ex_answer answer;
+  double gate; /* NaN where there is none */
+};
+
+/* What the surroundings allow; "unlimited" is the value in brackets. */
+struct ex_env {
+  int64_t time_left_ns; /* [INT64_MAX] */
+  int32_t max_point;    /* last point that may be run [n_points − 1] */
+  int32_t target;       /* the true class, on labelled traces only [−1]: the oracle reads it */
+};
+
+enum ex_policy_need {
+  EX_POLICY_NEEDS_GATE = 1,
+  EX_POLICY_NEEDS_EVERY_HEAD = 2, /* a jump over heads is not possible */
+  EX_POLICY_NEEDS_TARGET = 4      /* replay only, never in an engine */
+};
+
+struct ex_policy_class {
+  const char *name;    /* in the command: "max-probability" */
+  const char *cite;    /* paper; NULL: folklore */
+  const char *summary; /* one or two sentences */
+  const struct ex_param *params;
+  size_t size;         /* of the values, ≤ EX_MAX_POLICY_VALUES */
+  size_t scratch_size; /* per sample, zeroed before its first point, ≤ EX_MAX_POLICY_SCRATCH */
+  unsigned needs;
+  /* For rules with one threshold per point: how sure, higher is surer, and
+   * where the struct ex_list of thresholds lies. NULL: not such a rule. A
+   * threshold is in the rule's own unit; `leave_at` gives the threshold at
+   * which a sample of this score just leaves. */
+  double (*score)(const void *values, const struct ex_observation *seen);
+  double (*leave_at)(double score);
+  size_t threshold_offset;
+  /* Values that make sense to try, for rules that are searched by knob:
+   * writes candidate `index` into values; false past the last. NULL: none. */
+  bool (*candidate)(void *values, int32_t n_points, int32_t index);
+  /* Values against the net: lists of the right length, and so on. */
+  enum ex_status (*check)(const void *values, int32_t n_points, int32_t n_outputs,
+                          struct ex_error *err);
+  struct ex_decision (*decide)(const void *values, void *scratch, const struct ex_env *env,
+                               const struct ex_observation *seen);
+};
+
+const struct ex_policy_class *ex__policy_find(const char *name); /* NULL: none */
+const struct ex_policy_class *ex__policy_at(int32_t index);      /* NULL past the last */
+
+typedef struct ex_policy ex_policy;
+struct ex_policy { /* flat: copy it by assignment */
+  const struct ex_policy_class *class;
+  int32_t n_points, n_outputs;
+  _Alignas(8) unsigned char values[EX_MAX_POLICY_VALUES];
+};
+
+/* Defaults; an unknown name lists the known. */
+enum ex_status ex__policy_init(ex_policy *policy, const char *name, int32_t n_points,
+                               int32_t n_outputs, struct ex_error *err);
+/* {"name": …, "values": {…}} */
+json_t *ex__policy_to_json(const ex_policy *policy);
+enum ex_status ex__policy_from_json(const json_t *json, int32_t n_points, int32_t n_outputs,
+                                    ex_policy *out, struct ex_error *err);
+
+/* The decision at one point, with the guards that hold for every rule: the
+ * last allowed point leaves, not-finite goes on. */
+struct ex_decision ex__policy_decide(const ex_policy *policy, void *scratch,
+                                     const struct ex_env *env, const struct ex_observation *seen);
+
+/* ---- replay ------------------------------------------------------------- */
+
+/* Where one sample left, and what it was charged. */
+struct ex_outcome {
+  int32_t point;  /* whose body was the last to run */
+  int32_t answer; /* the point whose answer was given, ≤ point */
+  int64_t macs;   /* bodies and every head that ran */
+};
+/* outcomes [trace->n]; env NULL: unlimited. Targets are shown to rules that
+ * declare EX_POLICY_NEEDS_TARGET alone. */
+void ex__policy_replay(const ex_policy *policy, const ex_trace *trace, const struct ex_env *env,
+                       struct ex_outcome *outcomes);
+
+#endif

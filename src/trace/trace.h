@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * trace/trace: every exit's output for a split, recorded once.
+ *
+ * Exit rules are fitted and compared on traces in milliseconds instead of
+ * running the network again. Raw head outputs are stored; answers and
+ * confidences are derived through the net's exit transform, by the same code
+ * that the engine uses, so that replay and live run agree bit for bit.
+ */
+#ifndef EX_TRACE_TRACE_H
+#define EX_TRACE_TRACE_H
+
+#include "base/progress.h"
+#include "data/data.h"
+#include "net/net_run.h"
+
+typedef struct ex_trace ex_trace;
+struct ex_trace {
+  int32_t n, n_points, n_outputs;
+  const struct ex_task *task;
+  struct ex_cost cost;
+  struct ex_transform transform;
+  char weights[EX_DIGEST_TEXT], samples[EX_DIGEST_TEXT]; /* digests of net and split */
+  int32_t *target;                                       /* [n]; −1: not labelled */
+  ex_real *raw;  /* [n_points][n][n_outputs], before the transform */
+  ex_real *gate; /* [n_points][n]; NULL: the net has no gates */
+  /* Derived; renewed by ex__trace_derive when the transform changes. */
+  ex_real *output;           /* [n_points][n][n_outputs], after the transform; may alias raw */
+  ex_real *probability;      /* [n_points][n][n_outputs] */
+  struct ex_answer *answer;  /* [n_points][n] */
+  float *quality, *loss;     /* [n_points][n]; NaN where not labelled */
+  struct ex_mapping *mapped; /* the file that raw and gate lie in; NULL: own memory */
+};
+
+/* Index of (point, sample) in the columns; × n_outputs for the outputs. */
+static inline int64_t ex__trace_at(const ex_trace *trace, int32_t point, int32_t sample) {
+  return (int64_t)point * trace->n + sample;
+}
+
+/* Runs all stages for every sample of a split, over `threads` workers. */
+enum ex_status ex__trace_record(const ex_compiled *compiled, const ex_data *data,
+                                enum ex_split split, int32_t threads,
+                                const struct ex_progress *progress, ex_trace **out,
+                                struct ex_error *err);
+/* From arrays (copied): raw [n_points][n][n_outputs], gate as above or NULL,
+ * target [n]. For tests, and for traces that other programs made. */
+enum ex_status ex__trace_from_arrays(int32_t n, int32_t n_points, int32_t n_outputs,
+                                     const ex_real *raw, const ex_real *gate, const int32_t *target,
+                                     const struct ex_cost *cost, ex_trace **out,
+                                     struct ex_error *err);
+enum ex_status ex__trace_derive(ex_trace *trace, const struct ex_transform *transform,
+                                struct ex_error *err);
+void ex__trace_free(ex_trace *trace); /* accepts NULL */
+/* A safetensors file; reading maps it and checks everything. */
+enum ex_status ex__trace_write(const ex_trace *trace, const char *path, struct ex_error *err);
+enum ex_status ex__trace_read(const char *path, ex_trace **out, struct ex_error *err);
+
+#endif
