@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/json.h"
+#include "net/transform.h"
+#include "tests/testing.h"
+
+static void temperature_divides_and_one_keeps_the_bits(void **state) {
+  (void)state;
+  struct ex_transform transform = {EX_TRANSFORM_TEMPERATURE, {2, {1, 2}}};
+  const ex_real raw[] = {0.1f, -3.7f, 1e-30f};
+  ex_real output[3];
+  ex__transform_apply(&transform, 0, 3, raw, NULL, output);
+  assert_memory_equal(output, raw, sizeof raw);
+  ex__transform_apply(&transform, 1, 3, raw, NULL, output);
+  for (int i = 0; i < 3; i++) assert_true(output[i] == raw[i] / 2);
+  struct ex_transform identity = {0};
+  ex__transform_apply(&identity, 1, 3, raw, NULL, output);
+  assert_memory_equal(output, raw, sizeof raw);
+  assert_int_equal(ex__transform_state_size(&transform, 3), 0);
+}
+
+static void json_round_trip(void **state) {
+  (void)state;
+  const struct ex_transform transforms[] = {{EX_TRANSFORM_IDENTITY, {0}},
+                                            {EX_TRANSFORM_TEMPERATURE, {2, {0.1, 3}}}};
+  for (int i = 0; i < 2; i++) {
+    struct ex_error err;
+    struct ex_transform back;
+    json_t *json = ex__transform_to_json(&transforms[i]);
+    assert_ok(ex__transform_from_json(json, 2, &back, &err), &err);
+    assert_int_equal(back.kind, transforms[i].kind);
+    assert_int_equal(back.temperature.n, transforms[i].temperature.n);
+    for (int k = 0; k < back.temperature.n; k++)
+      assert_true(back.temperature.value[k] == transforms[i].temperature.value[k]);
+    json_decref(json);
+  }
+}
+
+static void refuse(const char *text, enum ex_status code, const char *part) {
+  struct ex_error err;
+  struct ex_transform out;
+  json_t *json = NULL;
+  assert_ok(ex__json_parse(text, strlen(text), "test", &json, &err), &err);
+  assert_refused(ex__transform_from_json(json, 2, &out, &err), code, &err, part);
+  json_decref(json);
+}
+
+static void hostile_json_is_refused(void **state) {
+  (void)state;
+  refuse("[]", EX_EFORMAT, "kind");
+  refuse("{\"kind\": \"boost\"}", EX_EUNSUPPORTED, "boost");
+  refuse("{\"kind\": \"temperature\"}", EX_EFORMAT, "temperature");
+  refuse("{\"kind\": \"temperature\", \"temperature\": [1]}", EX_EFORMAT, "1 temperatures for 2");
+  refuse("{\"kind\": \"temperature\", \"temperature\": [1, 0]}", EX_EFORMAT, "temperature 1");
+  refuse("{\"kind\": \"temperature\", \"temperature\": [\"1\", 1]}", EX_EFORMAT, "temperature 0");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(temperature_divides_and_one_keeps_the_bits),
+      cmocka_unit_test(json_round_trip),
+      cmocka_unit_test(hostile_json_is_refused),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
