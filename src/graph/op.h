@@ -81,9 +81,13 @@ struct ex_slice {
 }; /* along channels (or features) */
 struct ex_reshape {
   struct ex_list shape;
-}; /* reshape: per sample, flatten is reshape to one dimension; input: its shape */
+}; /* input: its shape; reshape: of its output, per sample; none given means flatten */
 struct ex_dropout {
   double rate;
+};
+struct ex_lrn {
+  int32_t size; /* odd */
+  double alpha, beta, k;
 };
 
 #endif
