@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * graph/op_softmax: e^x / Σ e^x over features, or over channels at every pixel.
- * The largest is subtracted first, sums are in double and in index order.
+ * Over features it is the library's one softmax; over channels the same steps
+ * at a distance, so that both give the same bits.
  * Backward needs the output alone: dx = y · (dy − Σ dy · y).
  */
 #include <math.h>
 
+#include "graph/loss.h"
 #include "graph/shape.h"
 
 /* n values, `step` apart. */
@@ -26,6 +28,10 @@ static void add_gradient(const ex_real *y, const ex_real *dy, ex_real *dx, int64
 
 static void forward(const struct ex_op_call *call) {
   int64_t n = call->node->shape.dim[0], plane = ex__shape_plane(&call->node->shape);
+  if (call->node->shape.rank == 1) {
+    ex__softmax(call->in[0], call->batch, (int32_t)n, 1, call->out);
+    return;
+  }
   for (int64_t b = 0; b < call->batch; b++)
     for (int64_t p = 0; p < plane; p++) {
       int64_t first = b * n * plane + p;

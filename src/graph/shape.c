@@ -48,18 +48,19 @@ enum ex_status ex__shape_is_image(const char *op, const struct ex_shape *in, str
 
 enum ex_status ex__shape_make(const char *op, int32_t rank, const int64_t *dim,
                               struct ex_shape *out, struct ex_error *err) {
+  char text[EX_SHAPE_TEXT_SIZE];
   int64_t count = 1;
   *out = (struct ex_shape){.rank = rank};
   for (int32_t i = 0; i < rank; i++) {
     if (dim[i] < 1 || dim[i] > INT32_MAX)
       return ex__fail(err, EX_ESHAPE, "%s: dimension %d = %lld; must be in [1, %d]", op, (int)i,
                       (long long)dim[i], INT32_MAX);
-    count *= dim[i];
-    if (count > INT32_MAX)
-      return ex__fail(err, EX_ESHAPE, "%s: more than %lld elements; must be at most %d", op,
-                      (long long)(count / dim[i]), INT32_MAX);
     out->dim[i] = (int32_t)dim[i];
+    count = count > INT32_MAX ? count : count * dim[i]; /* below 2^62 */
   }
+  if (count > INT32_MAX)
+    return ex__fail(err, EX_ESHAPE, "%s: output of %s; must have at most %d elements", op,
+                    ex__shape_text(out, text), INT32_MAX);
   return EX_OK;
 }
 

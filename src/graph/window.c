@@ -32,13 +32,13 @@ enum ex_status ex__window_shape(const struct ex_node *node, const struct ex_shap
 
 /* One direction: the part of window `i` inside [0, size), and its length up to
  * the end of the padding. */
-static int32_t span(const struct ex_pool *attr, int32_t size, int32_t i, int32_t *begin,
+static int32_t span(const struct ex_pool *attr, int64_t size, int64_t i, int32_t *begin,
                     int32_t *end) {
-  int32_t first = i * stride_of(attr) - attr->pad, last = first + attr->kernel;
+  int64_t first = i * stride_of(attr) - attr->pad, last = first + attr->kernel;
   if (last > size + attr->pad) last = size + attr->pad;
-  *begin = first > 0 ? first : 0;
-  *end = last < size ? last : size;
-  return last - first;
+  *begin = (int32_t)(first > 0 ? first : 0);
+  *end = (int32_t)(last < size ? last : size);
+  return (int32_t)(last - first);
 }
 
 struct ex_window ex__window_at(const struct ex_pool *attr, const struct ex_shape *in, int32_t row,
