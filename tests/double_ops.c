@@ -31,6 +31,7 @@ static const struct op_spec specs[] = {
      1,
      {{3, {1, 7, 7}}},
      true},
+    {"conv2d", "channels=3 kernel-h=3 kernel-w=3 pad-h=1 pad-w=1", 1, 1, {{3, {16, 4, 3}}}, true},
     {"linear", "features=7", 3, 1, {{1, {11}}}, true},
     {"linear", "features=9 bias=false", 5, 1, {{1, {16}}}, true},
     {"batch_norm", "", 3, 1, {{3, {4, 3, 5}}}, true},

@@ -5,18 +5,23 @@
  * loads and stores c once per multiply-add and is bound by it.
  *
  * Vectors are the compilers' own extension (gcc, clang), which every CPU has:
- * 32 bytes are two SSE or NEON registers, or one of AVX.
+ * 32 bytes are two SSE or NEON registers, or one of AVX. On x86-64 the same
+ * source is compiled once more for AVX2 (three times as fast; measured, conv2d
+ * of 64 channels), without fused multiply-adds, so that both give the same bits.
  */
 #include "graph/multiply.h"
 
 #include <string.h>
 
+/* Inlined, since a function is compiled for the target of its caller only then. */
+#define EX_INLINE static inline __attribute__((always_inline))
+
 typedef ex_real vector __attribute__((vector_size(32)));
 enum { LANES = 32 / sizeof(ex_real), TILE_ROWS = 4 };
 
 /* Sizes and steps as ex__multiply_add; exactly TILE_ROWS rows and LANES columns. */
-static void add_tile(int64_t depth, struct ex_matrix a, const ex_real *b, int64_t b_step,
-                     ex_real *c, int64_t c_step) {
+EX_INLINE void add_tile(int64_t depth, struct ex_matrix a, const ex_real *b, int64_t b_step,
+                        ex_real *c, int64_t c_step) {
   vector sum0, sum1, sum2, sum3, row;
   memcpy(&sum0, c, sizeof row);
   memcpy(&sum1, c + c_step, sizeof row);
@@ -37,8 +42,8 @@ static void add_tile(int64_t depth, struct ex_matrix a, const ex_real *b, int64_
 }
 
 /* What is left over at the lower and right edges. */
-static void add_edge(int64_t rows, int64_t columns, int64_t depth, struct ex_matrix a,
-                     const ex_real *b, int64_t b_step, ex_real *c, int64_t c_step) {
+EX_INLINE void add_edge(int64_t rows, int64_t columns, int64_t depth, struct ex_matrix a,
+                        const ex_real *b, int64_t b_step, ex_real *c, int64_t c_step) {
   for (int64_t i = 0; i < rows; i++)
     for (int64_t k = 0; k < depth; k++) {
       ex_real factor = a.data[i * a.row_step + k * a.column_step];
@@ -46,8 +51,8 @@ static void add_edge(int64_t rows, int64_t columns, int64_t depth, struct ex_mat
     }
 }
 
-void ex__multiply_add(int64_t rows, int64_t columns, int64_t depth, struct ex_matrix a,
-                      const ex_real *b, int64_t b_step, ex_real *c, int64_t c_step) {
+EX_INLINE void multiply_add(int64_t rows, int64_t columns, int64_t depth, struct ex_matrix a,
+                            const ex_real *b, int64_t b_step, ex_real *c, int64_t c_step) {
   int64_t whole_rows = rows - rows % TILE_ROWS, whole_columns = columns - columns % LANES;
   for (int64_t i = 0; i < whole_rows; i += TILE_ROWS) {
     struct ex_matrix rows_of_a = {a.data + i * a.row_step, a.row_step, a.column_step};
@@ -59,6 +64,26 @@ void ex__multiply_add(int64_t rows, int64_t columns, int64_t depth, struct ex_ma
   }
   a.data += whole_rows * a.row_step;
   add_edge(rows - whole_rows, columns, depth, a, b, b_step, c + whole_rows * c_step, c_step);
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx2"))) static void multiply_add_avx2(int64_t rows, int64_t columns,
+                                                              int64_t depth, struct ex_matrix a,
+                                                              const ex_real *b, int64_t b_step,
+                                                              ex_real *c, int64_t c_step) {
+  multiply_add(rows, columns, depth, a, b, b_step, c, c_step);
+}
+#endif
+
+void ex__multiply_add(int64_t rows, int64_t columns, int64_t depth, struct ex_matrix a,
+                      const ex_real *b, int64_t b_step, ex_real *c, int64_t c_step) {
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx2")) {
+    multiply_add_avx2(rows, columns, depth, a, b, b_step, c, c_step);
+    return;
+  }
+#endif
+  multiply_add(rows, columns, depth, a, b, b_step, c, c_step);
 }
 
 ex_real ex__dot(const ex_real *a, const ex_real *b, int64_t n) {
