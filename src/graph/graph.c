@@ -286,7 +286,6 @@ static enum ex_status make_attr(const struct ex_op *op, const json_t *json, void
 enum ex_status ex__graph_append(ex_graph *graph, const struct ex_op *op, const char *name,
                                 const json_t *attr, const int32_t *in, int32_t n_in, int32_t *value,
                                 struct ex_error *err) {
-  *value = -1;
   EX_TRY(check_place(graph, err));
   struct draft draft = {.node = {.op = op, .segment = graph->segment}};
   enum ex_status status = make_attr(op, attr, &draft.node.attr, err);
@@ -303,7 +302,6 @@ enum ex_status ex__graph_append(ex_graph *graph, const struct ex_op *op, const c
 enum ex_status ex__graph_add(ex_graph *graph, const char *op, const char *name, const void *attr,
                              const int32_t *in, int32_t n_in, int32_t *value,
                              struct ex_error *err) {
-  *value = -1;
   const struct ex_op *found = ex__op_find(op);
   if (found == NULL)
     return ex__fail(err, EX_ENOTFOUND, "graph: the operator \"%.40s\" is unknown", op);
@@ -320,7 +318,6 @@ enum ex_status ex__graph_add(ex_graph *graph, const char *op, const char *name, 
 enum ex_status ex__graph_add_input(ex_graph *graph, const struct ex_shape *shape, int32_t *value,
                                    struct ex_error *err) {
   struct ex_reshape attr = {.shape.n = shape->rank};
-  *value = -1;
   if (shape->rank < 0 || shape->rank > EX_MAX_RANK)
     return ex__fail(err, EX_ESHAPE, "graph: an input of %d dimensions; must be 1 or 3",
                     (int)shape->rank);

@@ -98,7 +98,7 @@ void ex__graph_segment(ex_graph *graph, int32_t segment, int32_t slab);
 void ex__graph_init(ex_graph *graph, enum ex_init init);
 
 /* Adds a node. `attr` is the operator's struct (NULL: defaults); `name` may be
- * NULL. *value is its id. Shapes, bounds and causality (an input must come from
+ * NULL. *value is its id, left alone on failure; it may be where in[] lies. Shapes, bounds and causality (an input must come from
  * an earlier node) are checked here, and named in the error. */
 enum ex_status ex__graph_add(ex_graph *graph, const char *op, const char *name, const void *attr,
                              const int32_t *in, int32_t n_in, int32_t *value, struct ex_error *err);
