@@ -22,17 +22,23 @@ struct ex_constraint {
   double value;
 };
 
+struct ex_calibrate_options {
+  struct ex_constraint constraint;
+  bool budgeted;    /* MSDNet's quotas instead of the Pareto search */
+  const char *date; /* of the receipt, as the caller writes dates; NULL: left out */
+};
+
 struct ex_calibration {
   ex_policy policy;
   json_t *receipt; /* owned by the caller */
 };
 
-/* `policy`: the rule with its knobs; thresholds in it are replaced.
- * `budgeted`: MSDNet's quotas instead of the sequential/Pareto search.
- * EX_EINFEASIBLE names the best that could be had. */
+/* `policy`: the rule with its knobs; what is fitted in it is replaced. Where
+ * the certify bound misses the constraint the call succeeds, and the receipt
+ * says "met": false. EX_EINFEASIBLE names the best that could be had. */
 enum ex_status ex__calibrate(const ex_policy *policy, const ex_trace *select,
-                             const ex_trace *certify, const struct ex_constraint *constraint,
-                             bool budgeted, struct ex_calibration *out, struct ex_error *err);
+                             const ex_trace *certify, const struct ex_calibrate_options *options,
+                             struct ex_calibration *out, struct ex_error *err);
 
 /* Does the receipt still hold for this trace of the certify split? Digests of
  * weights and samples must match; figures are computed again and compared.

@@ -9,6 +9,13 @@
  * and set by hand on the command line. `decide` cannot fail, allocates
  * nothing, has no clock, and never sees a later exit. Numbers that are not
  * finite mean *go on*; at the last point the engine reports them as an error.
+ *
+ * How a sample is run, by engine and replay alike (the loop of policy_replay.c):
+ *   point ← ex__policy_next(−1); then, until a decision leaves:
+ *   run the bodies up to the point's stage; its closure of heads that have not
+ *   run; its gate, if the rule declares EX_POLICY_NEEDS_GATE; decide;
+ *   point ← on GO_ON ex__policy_next(point), on GO_TO the decision's point.
+ * Exits that a rule skips therefore cost nothing but their part of the trunk.
  */
 #ifndef EX_POLICY_POLICY_H
 #define EX_POLICY_POLICY_H
@@ -42,9 +49,8 @@ struct ex_env {
 };
 
 enum ex_policy_need {
-  EX_POLICY_NEEDS_GATE = 1,
-  EX_POLICY_NEEDS_EVERY_HEAD = 2, /* a jump over heads is not possible */
-  EX_POLICY_NEEDS_TARGET = 4      /* replay only, never in an engine */
+  EX_POLICY_NEEDS_GATE = 1,  /* gates run, and are charged, for these rules alone */
+  EX_POLICY_NEEDS_TARGET = 2 /* replay only, never in an engine */
 };
 
 struct ex_policy_class {
@@ -55,17 +61,22 @@ struct ex_policy_class {
   size_t size;         /* of the values, ≤ EX_MAX_POLICY_VALUES */
   size_t scratch_size; /* per sample, zeroed before its first point, ≤ EX_MAX_POLICY_SCRATCH */
   unsigned needs;
-  /* For rules with one threshold per point: how sure, higher is surer, and
-   * where the struct ex_list of thresholds lies. NULL: not such a rule. A
-   * threshold is in the rule's own unit; `leave_at` gives the threshold at
-   * which a sample of this score just leaves. */
+  /* For rules with one threshold per point but the last: how sure, higher is
+   * surer, NaN never leaves; where the struct ex_list of thresholds lies; the
+   * threshold, in the rule's own unit, at which a sample of this score just
+   * leaves; and one that nobody reaches. `score` NULL: not such a rule. */
   double (*score)(const void *values, const struct ex_observation *seen);
   double (*leave_at)(double score);
   size_t threshold_offset;
-  /* Values that make sense to try, for rules that are searched by knob:
-   * writes candidate `index` into values; false past the last. NULL: none. */
+  double threshold_off;
+  /* Values that make sense to try, for rules that are searched by knob, from
+   * the most careful (full depth) to the boldest: writes candidate `index` into
+   * values; false past the last. NULL: none. */
   bool (*candidate)(void *values, int32_t n_points, int32_t index);
-  /* Values against the net: lists of the right length, and so on. */
+  /* Nobody can leave at this point (< n_points − 1) and nothing there is worth
+   * reading, so its head need not run. NULL: every point is looked at. */
+  bool (*skips)(const void *values, int32_t point, int32_t n_points);
+  /* NULL: nothing to check. Values against the net: lists of the right length, and so on. */
   enum ex_status (*check)(const void *values, int32_t n_points, int32_t n_outputs,
                           struct ex_error *err);
   struct ex_decision (*decide)(const void *values, void *scratch, const struct ex_env *env,
@@ -90,8 +101,17 @@ json_t *ex__policy_to_json(const ex_policy *policy);
 enum ex_status ex__policy_from_json(const json_t *json, int32_t n_points, int32_t n_outputs,
                                     ex_policy *out, struct ex_error *err);
 
+/* Sets one value from text ("patience", "3"), as the command line does. */
+enum ex_status ex__policy_set(ex_policy *policy, const char *name, const char *text,
+                              struct ex_error *err);
+
+/* The first point after `point` (−1: none yet) whose head is to run: one that
+ * the rule does not skip, or max_point, the last that is allowed. */
+int32_t ex__policy_next(const ex_policy *policy, int32_t point, int32_t max_point);
+
 /* The decision at one point, with the guards that hold for every rule: the
- * last allowed point leaves, not-finite goes on. */
+ * last allowed point leaves, not-finite goes on, and a rule that answers with a
+ * later point or jumps back is put right. */
 struct ex_decision ex__policy_decide(const ex_policy *policy, void *scratch,
                                      const struct ex_env *env, const struct ex_observation *seen);
 
@@ -101,7 +121,8 @@ struct ex_decision ex__policy_decide(const ex_policy *policy, void *scratch,
 struct ex_outcome {
   int32_t point;  /* whose body was the last to run */
   int32_t answer; /* the point whose answer was given, ≤ point */
-  int64_t macs;   /* bodies and every head that ran */
+  int64_t macs;   /* bodies and every head (and gate) that ran */
+  int64_t ns;     /* the same in the trace's measured nanoseconds; 0 where not measured */
 };
 /* outcomes [trace->n]; env NULL: unlimited. Targets are shown to rules that
  * declare EX_POLICY_NEEDS_TARGET alone. */

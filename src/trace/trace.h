@@ -20,16 +20,20 @@ struct ex_trace {
   const struct ex_task *task;
   struct ex_cost cost;
   struct ex_transform transform;
+  int32_t stage[EX_MAX_POINTS];    /* of each point: bodies 0 … stage run to reach it */
+  uint32_t closure[EX_MAX_POINTS]; /* bit p: head p runs for this point's answer; itself too */
   char weights[EX_DIGEST_TEXT], samples[EX_DIGEST_TEXT]; /* digests of net and split */
-  int32_t *target;                                       /* [n]; −1: not labelled */
-  ex_real *raw;  /* [n_points][n][n_outputs], before the transform */
-  ex_real *gate; /* [n_points][n]; NULL: the net has no gates */
+  const int32_t *target;                                 /* [n]; −1: not labelled */
+  const ex_real *raw;  /* [n_points][n][n_outputs], before the transform */
+  const ex_real *gate; /* [n_points][n], NaN where a point has none; NULL: no point has */
   /* Derived; renewed by ex__trace_derive when the transform changes. */
-  ex_real *output;           /* [n_points][n][n_outputs], after the transform; may alias raw */
-  ex_real *probability;      /* [n_points][n][n_outputs] */
-  struct ex_answer *answer;  /* [n_points][n] */
-  float *quality, *loss;     /* [n_points][n]; NaN where not labelled */
-  struct ex_mapping *mapped; /* the file that raw and gate lie in; NULL: own memory */
+  const ex_real *output;         /* [n_points][n][n_outputs], after the transform; may be raw */
+  ex_real *probability;          /* [n_points][n][n_outputs] */
+  struct ex_answer *answer;      /* [n_points][n] */
+  float *quality, *loss;         /* [n_points][n]; NaN where not labelled */
+  struct ex_safetensors *mapped; /* the file that raw, gate and target lie in, or */
+  void *memory;                  /* their own memory */
+  ex_real *transformed;          /* of output, where it is not raw */
 };
 
 /* Index of (point, sample) in the columns; × n_outputs for the outputs. */
@@ -37,13 +41,17 @@ static inline int64_t ex__trace_at(const ex_trace *trace, int32_t point, int32_t
   return (int64_t)point * trace->n + sample;
 }
 
-/* Runs all stages for every sample of a split, over `threads` workers. */
+/* Runs all stages for every sample of a split, over `threads` workers. The
+ * cost table is that of the net; its ns columns are zero until the caller has
+ * them measured (ex__lane_measure into trace->cost). */
 enum ex_status ex__trace_record(const ex_compiled *compiled, const ex_data *data,
                                 enum ex_split split, int32_t threads,
                                 const struct ex_progress *progress, ex_trace **out,
                                 struct ex_error *err);
 /* From arrays (copied): raw [n_points][n][n_outputs], gate as above or NULL,
- * target [n]. For tests, and for traces that other programs made. */
+ * target [n] or NULL (nothing is labelled). Point p lies behind stage p and
+ * needs its own head alone; cumulative columns of cost (macs, direct_macs) are
+ * made from its parts. For tests, and for traces that other programs made. */
 enum ex_status ex__trace_from_arrays(int32_t n, int32_t n_points, int32_t n_outputs,
                                      const ex_real *raw, const ex_real *gate, const int32_t *target,
                                      const struct ex_cost *cost, ex_trace **out,
@@ -51,8 +59,15 @@ enum ex_status ex__trace_from_arrays(int32_t n, int32_t n_points, int32_t n_outp
 enum ex_status ex__trace_derive(ex_trace *trace, const struct ex_transform *transform,
                                 struct ex_error *err);
 void ex__trace_free(ex_trace *trace); /* accepts NULL */
+/* A copy of the samples items[0 … n), which may repeat and be in any order. Its
+ * digest of samples names the original's and the items. */
+enum ex_status ex__trace_pick(const ex_trace *trace, const int32_t *items, int32_t n,
+                              ex_trace **out, struct ex_error *err);
 /* A safetensors file; reading maps it and checks everything. */
 enum ex_status ex__trace_write(const ex_trace *trace, const char *path, struct ex_error *err);
 enum ex_status ex__trace_read(const char *path, ex_trace **out, struct ex_error *err);
+/* From memory that outlives the result (fuzzing); `source` names it in messages. */
+enum ex_status ex__trace_parse(const void *data, size_t size, const char *source, ex_trace **out,
+                               struct ex_error *err);
 
 #endif

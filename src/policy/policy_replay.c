@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * policy/policy_replay: what a rule would have done with recorded samples, and
+ * what that would have cost.
+ *
+ * This is the loop that the engine runs, with looking up in place of computing.
+ * Bodies are charged up to the point's stage; a head is charged once, when
+ * first it runs, be it for its own answer or in the closure of another; gates
+ * are charged to rules that declare that they read them.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "policy/policy.h"
+
+struct replay {
+  const ex_policy *policy;
+  const ex_trace *trace;
+  struct ex_env env;
+  bool gates;
+  int32_t next[EX_MAX_POINTS + 1]; /* of point − 1: ex__policy_next */
+};
+
+/* Where one sample is. */
+struct walk {
+  struct ex_outcome *out;
+  int32_t bodies;     /* that have run */
+  uint32_t heads_run; /* bit per point */
+};
+
+static void charge(const struct replay *replay, int32_t point, struct walk *walk) {
+  const ex_trace *trace = replay->trace;
+  const struct ex_cost *cost = &trace->cost;
+  for (; walk->bodies <= trace->stage[point]; walk->bodies++) {
+    walk->out->macs += cost->body_macs[walk->bodies];
+    walk->out->ns += cost->body_ns[walk->bodies];
+  }
+  uint32_t heads = trace->closure[point] & ~walk->heads_run;
+  walk->heads_run |= heads;
+  for (int32_t p = 0; heads != 0; p++, heads >>= 1) {
+    if ((heads & 1) == 0) continue;
+    walk->out->macs += cost->head_macs[p];
+    walk->out->ns += cost->head_ns[p];
+  }
+  if (!replay->gates) return;
+  walk->out->macs += cost->gate_macs[point];
+  walk->out->ns += cost->gate_ns[point];
+}
+
+static struct ex_observation observe(const ex_trace *trace, int32_t point, int32_t sample) {
+  int64_t at = ex__trace_at(trace, point, sample), outputs = at * trace->n_outputs;
+  return (struct ex_observation){
+      .point = point,
+      .n_points = trace->n_points,
+      .n_outputs = trace->n_outputs,
+      .output = trace->output + outputs,
+      .probability = trace->probability + outputs,
+      .answer = trace->answer[at],
+      .gate = trace->gate != NULL ? (double)trace->gate[at] : NAN,
+  };
+}
+
+static void replay_sample(const struct replay *replay, int32_t sample, void *scratch,
+                          struct ex_outcome *out) {
+  *out = (struct ex_outcome){0};
+  struct walk walk = {.out = out};
+  int32_t point = replay->next[0];
+  for (;;) {
+    charge(replay, point, &walk);
+    struct ex_observation seen = observe(replay->trace, point, sample);
+    struct ex_decision decision = ex__policy_decide(replay->policy, scratch, &replay->env, &seen);
+    if (decision.action == EX_LEAVE) {
+      out->point = point;
+      out->answer = decision.point;
+      return;
+    }
+    point = decision.action == EX_GO_TO ? decision.point : replay->next[point + 1];
+  }
+}
+
+void ex__policy_replay(const ex_policy *policy, const ex_trace *trace, const struct ex_env *env,
+                       struct ex_outcome *outcomes) {
+  _Alignas(16) unsigned char scratch[EX_MAX_POLICY_SCRATCH];
+  const struct ex_env unlimited = {INT64_MAX, trace->n_points - 1, -1};
+  struct replay replay = {policy,
+                          trace,
+                          env != NULL ? *env : unlimited,
+                          (policy->class->needs & EX_POLICY_NEEDS_GATE) != 0,
+                          {0}};
+  if (replay.env.max_point >= trace->n_points) replay.env.max_point = trace->n_points - 1;
+  for (int32_t p = 0; p < trace->n_points; p++)
+    replay.next[p] = ex__policy_next(policy, p - 1, replay.env.max_point);
+  bool shown = (policy->class->needs & EX_POLICY_NEEDS_TARGET) != 0;
+  for (int32_t i = 0; i < trace->n; i++) {
+    replay.env.target = shown ? trace->target[i] : -1;
+    memset(scratch, 0, policy->class->scratch_size);
+    replay_sample(&replay, i, scratch, &outcomes[i]);
+  }
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What every registered exit rule must keep, with no code per rule: the
+ * register is walked, and each rule is tried with its defaults, with
+ * thresholds taken from its own scores, and with each of its candidates.
+ * With a name as argument, that rule alone (CONTRIBUTING.md).
+ */
+#include <math.h>
+
+#include "policy/policy.h"
+#include "tests/trace_fixture.h"
+
+enum { N = 400, POINTS = 5, OUTPUTS = 10, MAX_VARIANTS = 64 };
+
+static const char *only; /* NULL: every rule */
+
+#define FOR_EACH_RULE(class)                                                       \
+  for (int32_t rule_index_ = 0; ex__policy_at(rule_index_) != NULL; rule_index_++) \
+    for (const struct ex_policy_class *class = ex__policy_at(rule_index_);         \
+         class != NULL && (only == NULL || strcmp(class->name, only) == 0); class = NULL)
+
+static struct ex_observation observe(const ex_trace *trace, int32_t point, int32_t sample) {
+  int64_t at = ex__trace_at(trace, point, sample);
+  return (struct ex_observation){point,
+                                 trace->n_points,
+                                 trace->n_outputs,
+                                 trace->output + at * trace->n_outputs,
+                                 trace->probability + at * trace->n_outputs,
+                                 trace->answer[at],
+                                 trace->gate != NULL ? (double)trace->gate[at] : NAN};
+}
+
+static struct ex_list *thresholds(ex_policy *policy) {
+  return (struct ex_list *)(void *)(policy->values + policy->class->threshold_offset);
+}
+
+static int compare(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* The threshold that lets the surest `share` of all samples leave at a point. */
+static double quantile(const ex_policy *policy, const ex_trace *trace, int32_t point,
+                       double share) {
+  double *scores = ex__calloc((size_t)trace->n, sizeof *scores);
+  for (int32_t i = 0; i < trace->n; i++) {
+    struct ex_observation seen = observe(trace, point, i);
+    scores[i] = policy->class->score(policy->values, &seen);
+  }
+  qsort(scores, (size_t)trace->n, sizeof *scores, compare);
+  double value = policy->class->leave_at(scores[(int32_t)((1 - share) * (trace->n - 1))]);
+  ex__free(scores);
+  return value;
+}
+
+static int32_t make_variants(const struct ex_policy_class *class, const ex_trace *trace,
+                             ex_policy *variants) {
+  struct ex_error err;
+  int32_t n = 0;
+  assert_ok(ex__policy_init(&variants[n++], class->name, trace->n_points, trace->n_outputs, &err),
+            &err);
+  for (double share = 0; class->score != NULL && share <= 1; share += 0.25) {
+    ex_policy *policy = &variants[n++];
+    *policy = variants[0];
+    thresholds(policy)->n = trace->n_points - 1;
+    for (int32_t p = 0; p < trace->n_points - 1; p++)
+      thresholds(policy)->value[p] = quantile(policy, trace, p, share);
+  }
+  for (int32_t i = 0; class->candidate != NULL && n < MAX_VARIANTS; i++, n++) {
+    variants[n] = variants[0];
+    if (!class->candidate(variants[n].values, trace->n_points, i)) break;
+  }
+  return n;
+}
+
+static void tables_and_sizes(void **state) {
+  (void)state;
+  struct ex_error err;
+  int32_t found = 0;
+  FOR_EACH_RULE(class) {
+    found++;
+    assert_true(ex__policy_find(class->name) == class);
+    assert_int_equal(class->name[strspn(class->name, "abcdefghijklmnopqrstuvwxyz0123456789-")], 0);
+    assert_non_null(class->summary);
+    assert_true(class->summary[strlen(class->summary) - 1] == '.');
+    assert_non_null(class->decide);
+    assert_true(class->size <= EX_MAX_POLICY_VALUES);
+    assert_true(class->scratch_size <= EX_MAX_POLICY_SCRATCH);
+    assert_ok(ex__param_check_table(class->name, class->params, &err), &err);
+    if (class->score == NULL) continue;
+    assert_non_null(class->leave_at);
+    assert_true(class->threshold_offset + sizeof(struct ex_list) <= class->size);
+  }
+  assert_true(found > 0);
+}
+
+static void defaults_fit_nets_of_every_depth(void **state) {
+  (void)state;
+  static const int32_t depths[] = {1, 2, 3, 7, EX_MAX_POINTS};
+  FOR_EACH_RULE(class) {
+    for (size_t d = 0; d < sizeof depths / sizeof *depths; d++) {
+      ex_trace *trace = fixture_trace(d, 20, depths[d], 3, 1, 4);
+      ex_policy policy;
+      struct ex_error err;
+      struct ex_outcome outcomes[20];
+      assert_ok(ex__policy_init(&policy, class->name, depths[d], 3, &err), &err);
+      ex__policy_replay(&policy, trace, NULL, outcomes);
+      for (int32_t i = 0; i < 20; i++) assert_true(outcomes[i].point < depths[d]);
+      ex__trace_free(trace);
+    }
+  }
+}
+
+static void json_gives_back_the_same_policy(void **state) {
+  (void)state;
+  ex_trace *trace = fixture_trace(1, N, POINTS, OUTPUTS, 1, 4);
+  FOR_EACH_RULE(class) {
+    ex_policy variants[MAX_VARIANTS], again;
+    struct ex_error err;
+    int32_t n = make_variants(class, trace, variants);
+    for (int32_t v = 0; v < n; v++) {
+      json_t *json = ex__policy_to_json(&variants[v]);
+      assert_non_null(json);
+      assert_ok(ex__policy_from_json(json, POINTS, OUTPUTS, &again, &err), &err);
+      assert_memory_equal(again.values, variants[v].values, class->size);
+      json_decref(json);
+    }
+  }
+  ex__trace_free(trace);
+}
+
+/* Also: what is charged is what ran, and an answer is that of a point on the way. */
+static void replay_is_deterministic_and_charges_the_path(void **state) {
+  (void)state;
+  ex_trace *trace = fixture_trace(2, N, POINTS, OUTPUTS, 1, 4);
+  FOR_EACH_RULE(class) {
+    ex_policy variants[MAX_VARIANTS];
+    struct ex_outcome first[N], second[N];
+    memset(first, 0, sizeof first);
+    memset(second, 0, sizeof second);
+    int32_t n = make_variants(class, trace, variants);
+    for (int32_t v = 0; v < n; v++) {
+      ex__policy_replay(&variants[v], trace, NULL, first);
+      ex__policy_replay(&variants[v], trace, NULL, second);
+      assert_memory_equal(first, second, sizeof first);
+      for (int32_t i = 0; i < N; i++) {
+        int32_t p = first[i].point;
+        assert_true(p >= 0 && p < POINTS && first[i].answer >= 0 && first[i].answer <= p);
+        assert_true(first[i].macs <= trace->cost.macs[p]);
+        assert_true(first[i].macs >= trace->cost.direct_macs[p]);
+        assert_int_equal(first[i].ns, 2 * first[i].macs);
+      }
+    }
+  }
+  ex__trace_free(trace);
+}
+
+/* With everything behind exit k poisoned, whoever left by k does as before. */
+static void never_reads_a_later_exit(void **state) {
+  (void)state;
+  ex_trace *trace = fixture_trace(3, N, POINTS, OUTPUTS, 1, 4);
+  size_t column = (size_t)N * OUTPUTS;
+  ex_real *raw = ex__alloc(column * POINTS, sizeof *raw);
+  for (int32_t k = 0; k < POINTS; k++) {
+    memcpy(raw, trace->raw, column * POINTS * sizeof *raw);
+    for (size_t j = (size_t)(k + 1) * column; j < column * POINTS; j++) raw[j] = (ex_real)NAN;
+    ex_trace *poisoned = fixture_from(N, POINTS, OUTPUTS, raw, trace->target);
+    FOR_EACH_RULE(class) {
+      ex_policy variants[MAX_VARIANTS];
+      struct ex_outcome whole[N], cut[N];
+      int32_t n = make_variants(class, trace, variants);
+      for (int32_t v = 0; v < n && (class->needs & EX_POLICY_NEEDS_GATE) == 0; v++) {
+        ex__policy_replay(&variants[v], trace, NULL, whole);
+        ex__policy_replay(&variants[v], poisoned, NULL, cut);
+        for (int32_t i = 0; i < N; i++)
+          if (whole[i].point <= k)
+            assert_memory_equal(&whole[i], &cut[i], sizeof whole[i]);
+          else
+            assert_true(cut[i].point > k);
+      }
+    }
+    ex__trace_free(poisoned);
+  }
+  ex__free(raw);
+  ex__trace_free(trace);
+}
+
+static void nobody_passes_the_last_point_allowed(void **state) {
+  (void)state;
+  ex_trace *trace = fixture_trace(4, N, POINTS, OUTPUTS, 1, 4);
+  FOR_EACH_RULE(class) {
+    ex_policy variants[MAX_VARIANTS];
+    struct ex_outcome outcomes[N];
+    int32_t n = make_variants(class, trace, variants);
+    for (int32_t v = 0; v < n; v++)
+      for (int32_t most = 0; most < POINTS; most++) {
+        struct ex_env env = {INT64_MAX, most, -1};
+        ex__policy_replay(&variants[v], trace, &env, outcomes);
+        for (int32_t i = 0; i < N; i++) assert_true(outcomes[i].point <= most);
+      }
+  }
+  ex__trace_free(trace);
+}
+
+/* Nothing finite: everybody is carried to the end. */
+static void not_finite_goes_on(void **state) {
+  (void)state;
+  ex_real raw[POINTS * N * 2];
+  for (int32_t j = 0; j < POINTS * N * 2; j++) raw[j] = j % 3 ? (ex_real)NAN : (ex_real)INFINITY;
+  ex_trace *trace = fixture_from(N, POINTS, 2, raw, NULL);
+  FOR_EACH_RULE(class) {
+    ex_policy policy;
+    struct ex_outcome outcomes[N];
+    struct ex_error err;
+    assert_ok(ex__policy_init(&policy, class->name, POINTS, 2, &err), &err);
+    if (class->score != NULL) {
+      thresholds(&policy)->n = 1;
+      thresholds(&policy)->value[0] = class->leave_at(0.5);
+    }
+    ex__policy_replay(&policy, trace, NULL, outcomes);
+    for (int32_t i = 0; i < N; i++) assert_int_equal(outcomes[i].point, POINTS - 1);
+  }
+  ex__trace_free(trace);
+}
+
+static void thresholds_mean_what_the_score_says(void **state) {
+  (void)state;
+  ex_trace *trace = fixture_trace(5, N, 2, OUTPUTS, 1, 4);
+  FOR_EACH_RULE(class) {
+    if (class->score == NULL) continue;
+    ex_policy policy;
+    struct ex_error err;
+    struct ex_env env = {INT64_MAX, 1, -1};
+    _Alignas(16) unsigned char scratch[EX_MAX_POLICY_SCRATCH];
+    assert_ok(ex__policy_init(&policy, class->name, 2, OUTPUTS, &err), &err);
+    thresholds(&policy)->n = 1;
+    for (int32_t i = 0; i < N; i++) {
+      struct ex_observation seen = observe(trace, 0, i);
+      double score = class->score(policy.values, &seen);
+      thresholds(&policy)->value[0] = class->leave_at(score);
+      memset(scratch, 0, sizeof scratch);
+      assert_int_equal(ex__policy_decide(&policy, scratch, &env, &seen).action, EX_LEAVE);
+      thresholds(&policy)->value[0] = class->leave_at(nextafter(score, INFINITY));
+      memset(scratch, 0, sizeof scratch);
+      assert_int_equal(ex__policy_decide(&policy, scratch, &env, &seen).action, EX_GO_ON);
+      thresholds(&policy)->value[0] = class->threshold_off;
+      memset(scratch, 0, sizeof scratch);
+      assert_int_equal(ex__policy_decide(&policy, scratch, &env, &seen).action, EX_GO_ON);
+    }
+  }
+  ex__trace_free(trace);
+}
+
+/* A bolder threshold at any exit never keeps more samples past any exit. */
+static void leaving_is_monotone_in_each_threshold(void **state) {
+  (void)state;
+  ex_trace *trace = fixture_trace(6, N, POINTS, OUTPUTS, 1, 4);
+  FOR_EACH_RULE(class) {
+    if (class->score == NULL) continue;
+    ex_policy variants[MAX_VARIANTS];
+    struct ex_outcome careful[N], bold[N];
+    make_variants(class, trace, variants);
+    ex_policy *policy = &variants[2]; /* the surest quarter leaves */
+    ex__policy_replay(policy, trace, NULL, careful);
+    for (int32_t p = 0; p < POINTS - 1; p++) {
+      ex_policy bolder = *policy;
+      thresholds(&bolder)->value[p] = quantile(policy, trace, p, 0.5);
+      ex__policy_replay(&bolder, trace, NULL, bold);
+      for (int32_t i = 0; i < N; i++) assert_true(bold[i].point <= careful[i].point);
+    }
+  }
+  ex__trace_free(trace);
+}
+
+static void candidates_begin_at_full_depth(void **state) {
+  (void)state;
+  ex_trace *trace = fixture_trace(7, N, POINTS, OUTPUTS, 1, 4);
+  FOR_EACH_RULE(class) {
+    if (class->candidate == NULL) continue;
+    ex_policy policy;
+    struct ex_error err;
+    struct ex_outcome outcomes[N];
+    assert_ok(ex__policy_init(&policy, class->name, POINTS, OUTPUTS, &err), &err);
+    assert_true(class->candidate(policy.values, POINTS, 0));
+    ex__policy_replay(&policy, trace, NULL, outcomes);
+    for (int32_t i = 0; i < N; i++) assert_int_equal(outcomes[i].answer, POINTS - 1);
+    int32_t n = 0;
+    while (n < 10000 && class->candidate(policy.values, POINTS, n)) n++;
+    assert_true(n >= 1 && n < 10000);
+  }
+  ex__trace_free(trace);
+}
+
+int main(int argc, char **argv) {
+  if (argc > 1) only = argv[1];
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(tables_and_sizes),
+      cmocka_unit_test(defaults_fit_nets_of_every_depth),
+      cmocka_unit_test(json_gives_back_the_same_policy),
+      cmocka_unit_test(replay_is_deterministic_and_charges_the_path),
+      cmocka_unit_test(never_reads_a_later_exit),
+      cmocka_unit_test(nobody_passes_the_last_point_allowed),
+      cmocka_unit_test(not_finite_goes_on),
+      cmocka_unit_test(thresholds_mean_what_the_score_says),
+      cmocka_unit_test(leaving_is_monotone_in_each_threshold),
+      cmocka_unit_test(candidates_begin_at_full_depth),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
