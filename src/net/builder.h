@@ -26,6 +26,7 @@ enum ex_status ex__builder_finish(ex_builder *builder, uint64_t seed, ex_net **o
 void ex__builder_fail(ex_builder *builder, enum ex_status code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+int32_t ex__builder_outputs(const ex_builder *builder); /* classes: what every head must give */
 int32_t ex__builder_input(ex_builder *builder);
 /* Begins the next stage: nodes from here on belong to its body. */
 void ex__builder_stage(ex_builder *builder);

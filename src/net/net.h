@@ -62,8 +62,18 @@ enum ex_status ex__net_check(const ex_net *net, struct ex_error *err);
 /* Structure only (graph, stages, points, transform), and back; no weights. */
 json_t *ex__net_to_json(const ex_net *net);
 enum ex_status ex__net_from_json(const json_t *json, ex_net **out, struct ex_error *err);
+/* The two halves of reading a file: its structure is checked against what the
+ * file holds before memory is given to weights. Until then params and buffers
+ * are NULL. */
+enum ex_status ex__net_structure_from_json(const json_t *json, ex_net **out, struct ex_error *err);
+enum ex_status ex__net_allocate(ex_net *net, struct ex_error *err);
 /* SHA-256 over sorted (name, dtype, shape, bytes) of parameters and buffers. */
 enum ex_status ex__net_digest(const ex_net *net, char *text /* EX_DIGEST_TEXT */);
+
+/* Of points, as bits: `point` and all earlier points whose heads its answer needs. */
+uint32_t ex__net_closure(const ex_net *net, int32_t point);
+/* The point of a stage; −1: none. */
+int32_t ex__net_point_of(const ex_net *net, int32_t stage);
 
 /* What an answer costs; per sample. */
 struct ex_cost {
@@ -79,5 +89,11 @@ void ex__net_cost(const ex_net *net, struct ex_cost *out); /* fills all but ns (
 json_t *ex__cost_to_json(const ex_net *net, const struct ex_cost *cost);
 enum ex_status ex__cost_from_json(const json_t *json, const ex_net *net, struct ex_cost *out,
                                   struct ex_error *err);
+
+/* For people and machines: {input, exits: [{exit, stage, macs, params, bytes,
+ * direct_macs, body_macs, head_macs, gate_macs, share}…], stages: [{stage,
+ * macs, params, cut, nodes}…]}; macs, params and bytes of an exit are
+ * cumulative. NULL when memory is short. */
+json_t *ex__net_inspect(const ex_net *net);
 
 #endif
