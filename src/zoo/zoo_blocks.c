@@ -8,13 +8,16 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Names longer than this are cut here, and refused by the graph as repeated. */
+enum { STEM = 64 };
+
 static int32_t conv_bn(ex_builder *builder, const char *name, const char *suffix, int32_t x,
                        int32_t channels, int32_t kernel, int32_t stride, int32_t pad) {
   char full[EX_NAME_SIZE];
   ex__builder_init(builder, EX_INIT_HE_FAN_OUT);
-  snprintf(full, sizeof full, "%s.conv%s", name, suffix);
+  snprintf(full, sizeof full, "%.*s.conv%s", STEM, name, suffix);
   x = ex__builder_conv(builder, full, x, channels, kernel, stride, pad, false);
-  snprintf(full, sizeof full, "%s.bn%s", name, suffix);
+  snprintf(full, sizeof full, "%.*s.bn%s", STEM, name, suffix);
   return ex__builder_batch_norm(builder, full, x);
 }
 
@@ -29,7 +32,7 @@ int32_t ex__zoo_residual(ex_builder *builder, const char *name, int32_t x, int32
   y = conv_bn(builder, name, "2", ex__builder_relu(builder, y), channels, 3, 1, 1);
   if (stride != 1 || ex__builder_shape(builder, x)->dim[0] != channels) {
     char shortcut[EX_NAME_SIZE];
-    snprintf(shortcut, sizeof shortcut, "%s.shortcut", name);
+    snprintf(shortcut, sizeof shortcut, "%.*s.shortcut", STEM, name);
     x = conv_bn(builder, shortcut, "", x, channels, 1, stride, 0);
   }
   return ex__builder_relu(builder, ex__builder_add(builder, y, x));

@@ -73,7 +73,7 @@ static void build_branch(ex_builder *builder, const struct alexnet *p, int32_t b
   ex__builder_head(builder);
   x = normalise(builder, p, pool(builder, p, ex__builder_relu(builder, x)));
   for (int32_t i = 0; i < ex__zoo_int(&p->branch_convs, branch); i++) {
-    char name[16];
+    char name[32];
     snprintf(name, sizeof name, "conv%d", (int)i + 1);
     x = ex__builder_conv(builder, name, x, p->branch_channels, p->branch_kernel, 1,
                          p->branch_kernel / 2, true);
@@ -85,7 +85,7 @@ static void build_branch(ex_builder *builder, const struct alexnet *p, int32_t b
 static int32_t build_convs(ex_builder *builder, const struct alexnet *p) {
   int32_t x = ex__builder_input(builder), branch = 0;
   for (int32_t i = 0; i < p->channels.n; i++) {
-    char name[16];
+    char name[32];
     snprintf(name, sizeof name, "conv%d", (int)i + 1);
     int32_t kernel = ex__zoo_int(&p->kernels, i);
     x = ex__builder_conv(builder, name, x, ex__zoo_int(&p->channels, i), kernel, 1, kernel / 2,
@@ -106,7 +106,7 @@ static void build(const void *values, ex_builder *builder) {
   ex__builder_stage(builder);
   int32_t x = build_convs(builder, p);
   for (int32_t i = 0; i < p->hidden.n; i++) {
-    char name[16];
+    char name[32];
     snprintf(name, sizeof name, "linear%d", (int)i + 1);
     x = ex__builder_relu(builder, ex__zoo_linear(builder, name, x, ex__zoo_int(&p->hidden, i)));
     x = ex__zoo_dropout(builder, x, p->dropout);

@@ -51,7 +51,7 @@ static const struct ex_param params[] = {
 
 static int32_t build_branch_convs(ex_builder *builder, const struct bresnet *p, int32_t x) {
   for (int32_t i = 0; i < p->branch_widths.n; i++) {
-    char name[16];
+    char name[32];
     snprintf(name, sizeof name, "conv%d", (int)i + 1);
     int32_t kernel = ex__zoo_int(&p->branch_kernels, i);
     ex__builder_init(builder, EX_INIT_HE_FAN_OUT);
@@ -86,7 +86,7 @@ static void build(const void *values, ex_builder *builder) {
   branch(builder, p, 0, x);
   int32_t total = p->blocks * p->widths.n;
   for (int32_t i = 0; i < total; i++) {
-    char name[16];
+    char name[32];
     snprintf(name, sizeof name, "block%d", (int)i + 1);
     bool halve = i > 0 && i % p->blocks == 0;
     x = ex__zoo_residual(builder, name, x, ex__zoo_int(&p->widths, i / p->blocks), halve ? 2 : 1);

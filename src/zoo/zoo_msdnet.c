@@ -25,7 +25,7 @@
 
 #include "zoo/zoo_blocks.h"
 
-enum { MAX_LAYERS = 512, MAX_SCALES = 8 };
+enum { MAX_LAYERS = 512, MAX_SCALES = 8, NOT_MADE = -2 };
 
 struct msdnet {
   int32_t exits, base, step, mode, channels, growth, bottleneck, prune, stem, head, head_channels,
@@ -90,7 +90,7 @@ struct build {
   ex_builder *builder;
   int32_t input, n_scales, n_layers;
   struct layer layer[MAX_LAYERS + 1];      /* [0]: the first layer */
-  int32_t map[MAX_LAYERS + 1][MAX_SCALES]; /* values; −1: not made yet */
+  int32_t map[MAX_LAYERS + 1][MAX_SCALES]; /* values, −1 after a failure, or NOT_MADE */
 };
 
 static int32_t block_layers(const struct msdnet *p, int32_t block) {
@@ -120,6 +120,8 @@ static bool has_transition(const struct build *b, int32_t l, bool drops) {
 }
 
 static void plan_layers(struct build *b) {
+  for (int32_t l = 0; l <= b->n_layers; l++)
+    for (int32_t s = 0; s < b->n_scales; s++) b->map[l][s] = NOT_MADE;
   b->layer[0] = (struct layer){.out_channels = b->p->channels};
   for (int32_t l = 1; l <= b->n_layers; l++) {
     struct layer *layer = &b->layer[l];
@@ -136,8 +138,21 @@ static void plan_layers(struct build *b) {
   }
 }
 
+/* Coarser scales take half of their new channels from either source. */
+static bool check_growth(const struct build *b) {
+  for (int32_t s = 1; s < b->n_scales; s++) {
+    int32_t channels = b->p->growth * ex__zoo_int(&b->p->factors, s);
+    if (channels % 2 == 0) continue;
+    ex__builder_fail(b->builder, EX_EINVAL,
+                     "growth = %d: scale %d would get %d channels; must be even", (int)b->p->growth,
+                     (int)s, (int)channels);
+    return false;
+  }
+  return true;
+}
+
 /* False, with the builder failed, where the parameters do not fit each other. */
-static bool plan(struct build *b) {
+static bool check(struct build *b) {
   const struct msdnet *p = b->p;
   b->n_scales = p->factors.n;
   for (int32_t block = 0; block < p->exits; block++) b->n_layers += block_layers(p, block);
@@ -148,12 +163,8 @@ static bool plan(struct build *b) {
   else if (b->n_layers > MAX_LAYERS || b->n_layers < b->n_scales)
     ex__builder_fail(b->builder, EX_EINVAL, "%d layers; must be %d to %d", (int)b->n_layers,
                      (int)b->n_scales, MAX_LAYERS);
-  else {
-    plan_layers(b);
-    for (int32_t l = 0; l <= b->n_layers; l++)
-      for (int32_t s = 0; s < b->n_scales; s++) b->map[l][s] = -1;
-    return true;
-  }
+  else
+    return check_growth(b);
   return false;
 }
 
@@ -175,7 +186,7 @@ static int32_t make_stem(struct build *b) {
 /* Bottleneck and 3×3 from the map x of scale `from`. */
 static int32_t make_new(struct build *b, const char *name, int32_t x, int32_t from,
                         int32_t channels, int32_t stride) {
-  char full[EX_NAME_SIZE];
+  char full[EX_NAME_SIZE + 16];
   if (b->p->bottleneck) {
     int32_t in = ex__builder_shape(b->builder, x)->dim[0];
     int32_t width = smaller(in, ex__zoo_int(&b->p->bottleneck_factors, from) * channels);
@@ -208,7 +219,7 @@ static int32_t make_layer(struct build *b, int32_t l, int32_t s) {
 
 /* The map of layer l at scale s, made in the current stage unless it exists. */
 static int32_t map(struct build *b, int32_t l, int32_t s) {
-  if (b->map[l][s] >= 0) return b->map[l][s];
+  if (b->map[l][s] != NOT_MADE) return b->map[l][s];
   if (l == 0 && s == 0) {
     b->map[l][s] = make_stem(b);
   } else if (l == 0) {
@@ -240,7 +251,8 @@ static void demand_all(struct build *b, int32_t from, int32_t to) {
 
 static void build(const void *values, ex_builder *builder) {
   struct build b = {.p = values, .builder = builder};
-  if (!plan(&b)) return;
+  if (!check(&b)) return;
+  plan_layers(&b);
   for (int32_t block = 0, l = 0; block < b.p->exits; block++) {
     ex__builder_stage(builder);
     if (block == 0) b.input = ex__builder_input(builder);
