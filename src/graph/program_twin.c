@@ -95,8 +95,8 @@ static bool plan_step(ex_program *program, int32_t i) {
   if (step->out_port < 0 && !place(arena, bytes, &step->value_at)) return false;
   if (trains(program) && !place(&program->transient_bytes, bytes, &step->gradient_at)) return false;
   step->workspace_at = -1;
-  if (node->op->workspace == NULL) return true;
-  return place(arena, (int64_t)node->op->workspace(node, in_shape, batch), &step->workspace_at);
+  size_t workspace = node->op->workspace != NULL ? node->op->workspace(node, in_shape, batch) : 0;
+  return workspace == 0 || place(arena, (int64_t)workspace, &step->workspace_at);
 }
 
 static void pack(ex_program *program, const ex_slabs *params, const ex_slabs *buffers) {
