@@ -397,65 +397,66 @@ static void tensors_bear_pytorch_s_names(void **state) {
   op_close(&c);
 }
 
+static const struct {
+  struct op_spec spec;
+  const char *part;
+} refusals[] = {
+    {{"conv2d", "channels=6 groups=3", 1, 1, {{3, {4, 5, 5}}}, false},
+     "conv2d: groups = 3; must divide 4 input and 6 output channels"},
+    {{"conv2d", "kernel-h=3 kernel-w=3 dilation=2 pad-w=1", 1, 1, {{3, {4, 4, 4}}}, false},
+     "kernel 3×3 with dilation 2 on input [4][4][4] padded by 0, 1; must fit"},
+    {{"conv2d", "", 1, 1, {{1, {4}}}, false},
+     "conv2d: input is [4]; must be [channels][height][width]"},
+    {{"conv2d",
+      "channels=1048576 kernel-h=1024 kernel-w=1024 pad-h=1024 pad-w=1024",
+      1,
+      1,
+      {{3, {4, 5, 5}}},
+      false},
+     "weight of 1048576 × 4194304; must have at most 2147483647 elements"},
+    {{"conv2d", "channels=1048576 pad-h=1024 pad-w=1024", 1, 1, {{3, {1, 5, 5}}}, false},
+     "conv2d: output of [1048576][2053][2053]; must have at most 2147483647 elements"},
+    {{"linear", "features=10", 1, 1, {{3, {4, 5, 5}}}, false},
+     "linear: input is [4][5][5]; must be [features]"},
+    {{"linear", "features=16777216", 1, 1, {{1, {1000}}}, false}, "weight of 16777216 × 1000"},
+    {{"max_pool", "kernel=3 pad=2", 1, 1, {{3, {4, 5, 5}}}, false},
+     "max_pool: pad = 2; must be at most half of the kernel, 3"},
+    {{"avg_pool", "kernel=4", 1, 1, {{3, {4, 3, 5}}}, false},
+     "avg_pool: kernel 4 on input [4][3][5] padded by 0; must fit"},
+    {{"adaptive_pool", "", 1, 1, {{1, {4}}}, false}, "adaptive_pool: input is [4]"},
+    {{"global_avg_pool", "", 1, 1, {{1, {4}}}, false}, "global_avg_pool: input is [4]"},
+    {{"add", "", 1, 2, {{1, {4}}, {1, {5}}}, false},
+     "add: input 1 is [5]; must be [4] as the first is"},
+    {{"mul", "", 1, 3, {{1, {4}}, {1, {4}}, {3, {4, 1, 1}}}, false}, "mul: input 2 is [4][1][1]"},
+    {{"blend", "", 1, 2, {{1, {4}}, {1, {5}}}, false}, "blend: input 1 is [5]"},
+    {{"concat", "", 1, 2, {{3, {4, 2, 2}}, {3, {1, 2, 3}}}, false},
+     "concat: input 1 is [1][2][3]; must be as [4][2][2] behind the channels"},
+    {{"concat", "", 1, 2, {{3, {4, 2, 2}}, {1, {4}}}, false}, "concat: input 1 is [4]"},
+    {{"slice", "begin=2 end=2", 1, 1, {{1, {4}}}, false},
+     "slice: [2, 2); must not be empty, and lie in [0, 4)"},
+    {{"slice", "end=5", 1, 1, {{1, {4}}}, false}, "slice: [0, 5)"},
+    {{"slice", "begin=4", 1, 1, {{1, {4}}}, false}, "slice: [4, 4)"},
+    {{"reshape", "shape=3,1,3", 1, 1, {{1, {8}}}, false},
+     "reshape: [8] to [3][1][3]; must keep the number of elements"},
+    {{"reshape", "shape=2,4", 1, 1, {{1, {8}}}, false}, "shape has 2 numbers; must have 1 or 3"},
+    {{"reshape", "shape=7.5", 1, 1, {{1, {8}}}, false}, "shape holds 7.5; must be whole"},
+    {{"input", "shape=65536,65536,1", 1, 0, {{0, {0}}}, false},
+     "input: output of [65536][65536][1]; must have at most 2147483647 elements"},
+    {{"input", "shape=", 1, 0, {{0, {0}}}, false}, "input: shape has 0 numbers"},
+    {{"lrn", "size=4", 1, 1, {{1, {4}}}, false}, "lrn: size = 4; must be odd"},
+    {{"dropout", "rate=1", 1, 1, {{1, {4}}}, false}, "dropout: rate = 1; must be"},
+    {{"batch_norm", "momentum=2", 1, 1, {{1, {4}}}, false}, "batch_norm: momentum = 2; must be"},
+};
+
 static void refusals_name_value_and_rule(void **state) {
   (void)state;
-  static const struct {
-    struct op_spec spec;
-    const char *part;
-  } rows[] = {
-      {{"conv2d", "channels=6 groups=3", 1, 1, {{3, {4, 5, 5}}}, false},
-       "conv2d: groups = 3; must divide 4 input and 6 output channels"},
-      {{"conv2d", "kernel-h=3 kernel-w=3 dilation=2 pad-w=1", 1, 1, {{3, {4, 4, 4}}}, false},
-       "kernel 3×3 with dilation 2 on input [4][4][4] padded by 0, 1; must fit"},
-      {{"conv2d", "", 1, 1, {{1, {4}}}, false},
-       "conv2d: input is [4]; must be [channels][height][width]"},
-      {{"conv2d",
-        "channels=1048576 kernel-h=1024 kernel-w=1024 pad-h=1024 pad-w=1024",
-        1,
-        1,
-        {{3, {4, 5, 5}}},
-        false},
-       "weight of 1048576 × 4194304; must have at most 2147483647 elements"},
-      {{"conv2d", "channels=1048576 pad-h=1024 pad-w=1024", 1, 1, {{3, {1, 5, 5}}}, false},
-       "conv2d: output of [1048576][2053][2053]; must have at most 2147483647 elements"},
-      {{"linear", "features=10", 1, 1, {{3, {4, 5, 5}}}, false},
-       "linear: input is [4][5][5]; must be [features]"},
-      {{"linear", "features=16777216", 1, 1, {{1, {1000}}}, false}, "weight of 16777216 × 1000"},
-      {{"max_pool", "kernel=3 pad=2", 1, 1, {{3, {4, 5, 5}}}, false},
-       "max_pool: pad = 2; must be at most half of the kernel, 3"},
-      {{"avg_pool", "kernel=4", 1, 1, {{3, {4, 3, 5}}}, false},
-       "avg_pool: kernel 4 on input [4][3][5] padded by 0; must fit"},
-      {{"adaptive_pool", "", 1, 1, {{1, {4}}}, false}, "adaptive_pool: input is [4]"},
-      {{"global_avg_pool", "", 1, 1, {{1, {4}}}, false}, "global_avg_pool: input is [4]"},
-      {{"add", "", 1, 2, {{1, {4}}, {1, {5}}}, false},
-       "add: input 1 is [5]; must be [4] as the first is"},
-      {{"mul", "", 1, 3, {{1, {4}}, {1, {4}}, {3, {4, 1, 1}}}, false}, "mul: input 2 is [4][1][1]"},
-      {{"blend", "", 1, 2, {{1, {4}}, {1, {5}}}, false}, "blend: input 1 is [5]"},
-      {{"concat", "", 1, 2, {{3, {4, 2, 2}}, {3, {1, 2, 3}}}, false},
-       "concat: input 1 is [1][2][3]; must be as [4][2][2] behind the channels"},
-      {{"concat", "", 1, 2, {{3, {4, 2, 2}}, {1, {4}}}, false}, "concat: input 1 is [4]"},
-      {{"slice", "begin=2 end=2", 1, 1, {{1, {4}}}, false},
-       "slice: [2, 2); must not be empty, and lie in [0, 4)"},
-      {{"slice", "end=5", 1, 1, {{1, {4}}}, false}, "slice: [0, 5)"},
-      {{"slice", "begin=4", 1, 1, {{1, {4}}}, false}, "slice: [4, 4)"},
-      {{"reshape", "shape=3,1,3", 1, 1, {{1, {8}}}, false},
-       "reshape: [8] to [3][1][3]; must keep the number of elements"},
-      {{"reshape", "shape=2,4", 1, 1, {{1, {8}}}, false}, "shape has 2 numbers; must have 1 or 3"},
-      {{"reshape", "shape=7.5", 1, 1, {{1, {8}}}, false}, "shape holds 7.5; must be whole"},
-      {{"input", "shape=65536,65536,1", 1, 0, {{0, {0}}}, false},
-       "input: output of [65536][65536][1]; must have at most 2147483647 elements"},
-      {{"input", "shape=", 1, 0, {{0, {0}}}, false}, "input: shape has 0 numbers"},
-      {{"lrn", "size=4", 1, 1, {{1, {4}}}, false}, "lrn: size = 4; must be odd"},
-      {{"dropout", "rate=1", 1, 1, {{1, {4}}}, false}, "dropout: rate = 1; must be"},
-      {{"batch_norm", "momentum=2", 1, 1, {{1, {4}}}, false}, "batch_norm: momentum = 2; must be"},
-  };
-  for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+  for (size_t r = 0; r < sizeof refusals / sizeof *refusals; r++) {
     struct op_case c;
     struct ex_error err = {0};
-    if (op_node(&c, &rows[r].spec, &err) == EX_OK)
-      fail_msg("%s(%s) was not refused", rows[r].spec.op, rows[r].spec.attrs);
-    if (strstr(err.text, rows[r].part) == NULL)
-      fail_msg("error text \"%s\" lacks \"%s\"", err.text, rows[r].part);
+    if (op_node(&c, &refusals[r].spec, &err) == EX_OK)
+      fail_msg("%s(%s) was not refused", refusals[r].spec.op, refusals[r].spec.attrs);
+    if (strstr(err.text, refusals[r].part) == NULL)
+      fail_msg("error text \"%s\" lacks \"%s\"", err.text, refusals[r].part);
     op_close(&c);
   }
 }
