@@ -2,8 +2,10 @@
  *
  * A network of two stages, small enough for finite differences, in four
  * segments: body 1 (conv, batch-norm, relu), head 1 (pool, linear), body 2
- * (max-pool of body 1, avg-pool of the input, concat, conv, batch-norm, relu)
- * and head 2 (linear). Body 1's value goes to head 1 and to body 2.
+ * (max-pool of body 1, avg-pool of the input, concat, conv, batch-norm, relu,
+ * sum with the conv) and head 2 (sum with body 2's batch-norm, linear). Body
+ * 1's value goes to head 1 and to body 2; the batch-norm of body 2 is read
+ * inside and outside; its conv is read twice inside.
  */
 #ifndef EX_TESTS_SMALL_NETWORK_H
 #define EX_TESTS_SMALL_NETWORK_H
@@ -62,10 +64,12 @@ static inline void small_build(struct small *net) {
   int32_t a = small_add(net, "max_pool", NULL, &pool, net->middle, -1);
   int32_t b = small_add(net, "avg_pool", NULL, &pool, net->input, -1);
   v = small_add(net, "concat", NULL, NULL, a, b);
-  v = small_add(net, "conv2d", "stage2.conv", &conv, v, -1);
-  v = small_add(net, "batch_norm", "stage2.bn", NULL, v, -1);
-  v = small_add(net, "relu", NULL, NULL, v, -1);
+  int32_t conv2 = small_add(net, "conv2d", "stage2.conv", &conv, v, -1);
+  int32_t norm2 = small_add(net, "batch_norm", "stage2.bn", NULL, conv2, -1);
+  v = small_add(net, "relu", NULL, NULL, norm2, -1);
+  v = small_add(net, "add", NULL, NULL, v, conv2);
   ex__graph_segment(net->graph, 3, 1);
+  v = small_add(net, "add", NULL, NULL, v, norm2);
   v = small_add(net, "reshape", NULL, NULL, v, -1);
   net->logits[1] = small_add(net, "linear", "head2.fc", &linear, v, -1);
   ex__graph_keep(net->graph, net->logits[1]);

@@ -181,16 +181,17 @@ static void din_is_written_added_or_unwanted(void **state) {
   struct ex_pass pass = {.params = net.params, .grads = net.grads};
   small_forward(&net, &pass);
   ex_program *body = net.program[2];
-  assert_true(ex__program_n_in(body) == 2 && ex__program_n_out(body) == 1);
+  assert_true(ex__program_n_in(body) == 2 && ex__program_n_out(body) == 2);
   int32_t ids[2] = {ex__program_in_value(body, 0), ex__program_in_value(body, 1)};
   assert_true(ids[0] == net.input && ids[1] == net.middle);
   int64_t n[2] = {ex__program_in_size(body, 0), ex__program_in_size(body, 1)};
   assert_true(n[0] == small_count(&net, net.input) && n[1] == small_count(&net, net.middle));
   const ex_real *in[2] = {net.value[ids[0]], net.value[ids[1]]};
-  ex_real *out[1] = {net.value[ex__program_out_value(body, 0)]};
-  ex_real *dout = net.gradient[ex__program_out_value(body, 0)];
-  for (int64_t i = 0; i < ex__program_out_size(body, 0); i++) dout[i] = (ex_real)(i % 7 - 3);
-  const ex_real *douts[1] = {dout};
+  ex_real *out[2] = {net.value[ex__program_out_value(body, 0)],
+                     net.value[ex__program_out_value(body, 1)]};
+  ex_real *dout = net.gradient[ex__program_out_value(body, 1)];
+  for (int64_t i = 0; i < ex__program_out_size(body, 1); i++) dout[i] = (ex_real)(i % 7 - 3);
+  const ex_real *douts[2] = {NULL, dout}, *none[2] = {NULL, NULL};
   ex_real *plain[2], *added[2];
   for (int p = 0; p < 2; p++) {
     plain[p] = ex__calloc((size_t)n[p], sizeof(ex_real));
@@ -204,12 +205,43 @@ static void din_is_written_added_or_unwanted(void **state) {
   ex_real *only_second[2] = {NULL, plain[1]};
   ex__run_backward(net.run[2], &pass, in, out, douts, only_second, NULL);
   for (int64_t i = 0; i < n[1]; i++) assert_true(fabs(added[1][i] - plain[1][i] - 3) < 1e-4);
-  ex__run_backward(net.run[2], &pass, in, out, (const ex_real *[1]){NULL}, plain, NULL);
+  ex__run_backward(net.run[2], &pass, in, out, none, plain, NULL);
   for (int64_t i = 0; i < n[1]; i++) assert_true(plain[1][i] == 0);
   for (int p = 0; p < 2; p++) {
     ex__free(plain[p]);
     ex__free(added[p]);
   }
+  small_free(&net);
+}
+
+/* The first body, compiled as one whose inputs nobody differentiates. */
+static void input_gradient_may_be_ruled_out(void **state) {
+  (void)state;
+  struct small net;
+  small_new(&net, EX_MODE_TRAIN, false);
+  struct ex_program_options options = {.batch = SMALL_BATCH,
+                                       .mode = EX_MODE_TRAIN,
+                                       .backend = EX_BACKEND_TWIN,
+                                       .threads = 1,
+                                       .no_input_gradient = true};
+  ex__run_free(net.run[0]);
+  ex__program_free(net.program[0]);
+  assert_ok(
+      ex__program_new(net.graph, 0, net.params, net.buffers, &options, &net.program[0], &net.err),
+      &net.err);
+  assert_ok(ex__run_new(net.program[0], NULL, &net.run[0], &net.err), &net.err);
+  struct ex_pass pass = {.params = net.params, .grads = net.grads};
+  small_forward(&net, &pass);
+  for (int64_t i = 0; i < small_count(&net, net.middle); i++)
+    net.gradient[net.middle][i] = (ex_real)(i % 5 - 2);
+  net.gradient[net.input][3] = 42;
+  const ex_real *in[1] = {net.value[net.input]}, *dout[1] = {net.gradient[net.middle]};
+  ex_real *out[1] = {net.value[net.middle]}, *din[1] = {net.gradient[net.input]};
+  ex__run_backward(net.run[0], &pass, in, out, dout, din, NULL);
+  assert_true(net.gradient[net.input][3] == 42 && slabs_size(net.grads, 0) > 1);
+  ex__slabs_zero(net.grads);
+  ex__run_backward(net.run[0], &pass, in, out, dout, NULL, NULL);
+  assert_true(slabs_size(net.grads, 0) > 1);
   small_free(&net);
 }
 
@@ -421,6 +453,7 @@ int main(void) {
       cmocka_unit_test(an_exit_without_gradient_is_skipped),
       cmocka_unit_test(gradients_add_and_statistics_may_stay),
       cmocka_unit_test(din_is_written_added_or_unwanted),
+      cmocka_unit_test(input_gradient_may_be_ruled_out),
       cmocka_unit_test(frozen_runs_as_inference),
       cmocka_unit_test(dropout_follows_the_seed),
       cmocka_unit_test(inference_packs_its_weights),
