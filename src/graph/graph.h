@@ -133,6 +133,8 @@ typedef struct ex_slabs {
   ex_real **data; /* [n][size], 64-byte aligned, zeroed when made */
 } ex_slabs;
 
+/* For a graph from a file: first see that the file holds as many elements
+ * (ex__graph_tensor), since its shapes may ask for any amount of memory. */
 enum ex_status ex__slabs_new(const ex_graph *graph, enum ex_slab_kind kind, ex_slabs **out);
 void ex__slabs_free(ex_slabs *slabs); /* accepts NULL */
 void ex__slabs_zero(ex_slabs *slabs);

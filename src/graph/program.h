@@ -11,6 +11,8 @@
  *
  * Ports. `in` are the values of other segments that this one reads, `out` the
  * values it makes for others or that are kept; both in ascending order of id.
+ * The graph's input is an in port of each segment that reads it, also of the
+ * one it was added in, and never an out port.
  * A port's array holds `ex__program_*_size` elements in the port's own layout:
  * plain for the graph's input and for rank-1 values; for rank 3 the backend
  * decides by (mode, layout option, shape) alone, so that all programs of one
