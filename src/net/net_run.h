@@ -20,6 +20,7 @@
 #include "net/net.h"
 
 enum { EX_MICRO_BATCH = 8, EX_MICRO_SIZES = 4 }; /* largest; how many sizes (1, 2, 4, 8) */
+enum { EX_MAX_ROUNDS = 64 };                     /* of one measurement */
 
 struct ex_compile_options {
   enum ex_backend backend;
@@ -46,9 +47,11 @@ void ex__compiled_describe(const ex_compiled *compiled, struct ex_text *text);
 enum ex_status ex__lane_new(const ex_compiled *compiled, ex_lane **out, struct ex_error *err);
 void ex__lane_free(ex_lane *lane); /* accepts NULL */
 
-/* None of these can fail or allocate. `state` [n]: the samples' states, 1 ≤ n ≤
- * max_batch (any n: the lane splits it into compiled sizes). A state must have
- * run the bodies before `stage`. */
+/* None of these can fail or allocate. `state` [n]: the samples' states, each
+ * ex__compiled_state_size elements, 64-byte aligned; any n ≥ 1, which the lane
+ * splits into compiled sizes. A state must have run the bodies before `stage`;
+ * a head or gate runs after the body of its stage and before the next body,
+ * except that a head which later points need may run until the last of them. */
 void ex__lane_input(const ex_lane *lane, const ex_real *x, ex_real *state); /* x [input], plain */
 void ex__lane_body(ex_lane *lane, int32_t stage, ex_real *const *state, int32_t n);
 /* output [n][n_outputs]: raw, plain. */
@@ -58,7 +61,8 @@ void ex__lane_gate(ex_lane *lane, int32_t point, ex_real *const *state, int32_t 
 int64_t ex__lane_executed_macs(const ex_lane *lane); /* so far, by the steps that ran */
 
 /* Fills the ns columns of `cost`: medians over `rounds` of one sample at a
- * time with the lane's threads; work is that of running, not of compiling. */
+ * time with the lane's threads, 1 to EX_MAX_ROUNDS; every round runs the whole
+ * net, so that caches are as they are in use. */
 void ex__lane_measure(ex_lane *lane, const ex_real *x, int32_t rounds, struct ex_cost *cost);
 
 #endif
