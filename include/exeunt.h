@@ -97,6 +97,7 @@ struct ex_engine_options {
   bool fast;         /* admit algorithms that do not keep the bits (Winograd) */
   bool ready_input;  /* inputs are already pre-processed */
   bool untimed;      /* choose algorithms by rule instead of timing them once */
+  bool uncalibrated; /* admit a model without a policy: then only the anytime calls serve */
 };
 
 struct ex_result {
@@ -109,27 +110,34 @@ struct ex_result {
 };
 
 /* options may be NULL. EX_EINVAL where the model has no policy: calibrate it,
- * or name an exit in each request. */
+ * or set `uncalibrated` and name an exit in each request. */
 EX_API enum ex_status ex_engine_new(const ex_model *model, const struct ex_engine_options *options,
                                     ex_engine **engine, struct ex_error *err);
 EX_API void ex_engine_free(ex_engine *engine);
 
 /* One sample. x [product of dim], raw values as the model was trained on (the
- * engine applies the model's pre-processing). EX_ENOTFINITE where the last
- * exit's output is not finite. */
+ * engine applies the model's pre-processing). An exit whose output is not
+ * finite is passed by; EX_ENOTFINITE where the last one's is not: then label
+ * is −1 and confidence NaN. EX_EINVAL where an argument is NULL or, here and
+ * below, out of range. */
 EX_API enum ex_status ex_engine_run(ex_engine *engine, const float *x, struct ex_result *result);
-/* Many samples, n in [1, max_batch]. x [n][product of dim], results [n], in order. */
+/* Many samples, n in [1, max_batch]. x [n][product of dim], results [n], in
+ * order; all of them are filled also where EX_ENOTFINITE tells of some. */
 EX_API enum ex_status ex_engine_run_many(ex_engine *engine, const float *x, int32_t n,
                                          struct ex_result *results);
 
 /* Anytime: begin a sample, then spend more on it as often as you like. Each
- * call runs on from where the last one stopped; nothing is computed twice. */
+ * call runs on from where the last one stopped; nothing is computed twice.
+ * Other samples may be run in between; beginning anew gives the sample up. */
 EX_API enum ex_status ex_engine_begin(ex_engine *engine, const float *x);
-/* To exit `exit` (≥ 0), whatever the policy says; going back gives EX_EINVAL. */
+/* To exit `exit` (≥ 0), whatever the policy says, past heads that its answer
+ * does not need; going back gives EX_EINVAL. EX_ENOTFINITE as above; going
+ * further is still possible. */
 EX_API enum ex_status ex_engine_advance(ex_engine *engine, int32_t exit, struct ex_result *result);
-/* Until the policy leaves, or the next stage would not be done within
- * `budget_ns` by its measured time; the best answer so far is given.
- * EX_EDEADLINE where not even the first exit was reached. */
+/* Until the policy leaves (at once where it left before), or the next exit
+ * would not be reached within `budget_ns` by its measured time. The answer is
+ * the policy's, else the deepest so far that is finite. Without a policy only
+ * the budget ends it. EX_EDEADLINE where not even one exit was reached. */
 EX_API enum ex_status ex_engine_advance_until(ex_engine *engine, int64_t budget_ns,
                                               struct ex_result *result);
 

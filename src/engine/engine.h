@@ -7,26 +7,38 @@
 #define EX_ENGINE_ENGINE_H
 
 #include "net/model.h"
+#include "net/net_run.h"
 #include "policy/policy.h"
 
-/* What one call spent; the parts sum to the total. Multiply-adds, whole call. */
+/* What the last call spent, all samples together. */
 struct ex_ledger {
-  int64_t body, head, gate;
-  int64_t executed; /* by the programs' own counters */
   int64_t samples;
-  int64_t body_ns, head_ns, gate_ns, decide_ns, gather_ns, total_ns; /* 0 unless profiled */
+  int64_t body, head, gate; /* multiply-adds by the cost table; they sum to… */
+  int64_t executed;         /* …what the programs' own counters say */
+  /* Nanoseconds of all workers together, 0 unless profiled. The parts sum to
+   * total_ns; decide_ns holds transform, softmax and rule; queue_ns taking
+   * from the queues and waiting for other workers. */
+  int64_t input_ns, body_ns, head_ns, gate_ns, decide_ns, queue_ns, total_ns;
+  int64_t wall_ns; /* of the call */
 };
 
 /* As ex_engine_new, with a policy that is not the model's (NULL: the model's). */
 enum ex_status ex__engine_new(const ex_model *model, const ex_policy *policy,
                               const struct ex_engine_options *options, ex_engine **out,
                               struct ex_error *err);
-const struct ex_ledger *ex__engine_ledger(const ex_engine *engine); /* of the last call */
-const ex_compiled *ex__engine_compiled(const ex_engine *engine);    /* of its one-thread programs */
+void ex__engine_profile(ex_engine *engine, bool on); /* costs about 25 ns per part and stage */
+const struct ex_ledger *ex__engine_ledger(ex_engine *engine);    /* of the last call */
+const ex_compiled *ex__engine_compiled(const ex_engine *engine); /* its one-thread programs */
+/* Multiply-adds, and times of one sample as this engine runs it, measured when it was made. */
+const struct ex_cost *ex__engine_cost(const ex_engine *engine);
+/* What was chosen by timing: samples per micro-batch, threads of a lone sample. */
+void ex__engine_describe(const ex_engine *engine, struct ex_text *text);
 
 /* The oracle (engine_reference.c): every stage on the slow twin backend, then
- * the decisions one by one. results [n] as the engine's. */
-enum ex_status ex__engine_reference(const ex_model *model, const ex_policy *policy, const float *x,
-                                    int32_t n, struct ex_result *results, struct ex_error *err);
+ * the decisions one by one. x as the model was trained on, or pre-processed
+ * where `ready_input`. results [n] as the engine's. */
+enum ex_status ex__engine_reference(const ex_model *model, const ex_policy *policy,
+                                    bool ready_input, const float *x, int32_t n,
+                                    struct ex_result *results, struct ex_error *err);
 
 #endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * engine/engine_one: one sample: straight through, or step by step.
+ *
+ * The anytime calls keep their sample in a place of its own, so that other
+ * samples may be run between two steps. A step never goes back: what it needs
+ * was left by the step before in the sample's state, and so nothing is
+ * computed twice.
+ */
+#include "engine/engine_internal.h"
+
+static struct ex_env unlimited(const ex_engine *engine) {
+  return (struct ex_env){
+      .time_left_ns = INT64_MAX, .max_point = engine->net->n_points - 1, .target = -1};
+}
+
+/* Runs on until the next point has been looked at. */
+static void arrive(ex_engine *engine, struct ex_engine_sample *sample) {
+  while (!ex__engine_arrived(sample))
+    ex__engine_stage(engine, &engine->lone, sample->next_stage, &sample, 1);
+}
+
+enum ex_status ex_engine_run(ex_engine *engine, const float *x, struct ex_result *result) {
+  if (engine == NULL || x == NULL || result == NULL || !engine->has_policy) return EX_EINVAL;
+  struct ex_engine_sample *sample = &engine->samples[0];
+  const struct ex_env env = unlimited(engine);
+  ex__engine_open(engine, &engine->lone, 1);
+  ex__engine_enter(engine, &engine->lone, sample, x);
+  do {
+    arrive(engine, sample);
+    ex__engine_decide(engine, &engine->lone, sample, &env);
+  } while (sample->exit < 0);
+  ex__engine_close(engine, &engine->lone, 1, 1);
+  return ex__engine_answer(engine, sample, sample->exit, result);
+}
+
+/* ---- anytime -------------------------------------------------------------- */
+
+static struct ex_engine_sample *anytime_sample(const ex_engine *engine) {
+  return &engine->samples[engine->max_batch];
+}
+
+enum ex_status ex_engine_begin(ex_engine *engine, const float *x) {
+  if (engine == NULL || x == NULL) return EX_EINVAL;
+  ex__engine_open(engine, &engine->lone, 1);
+  ex__engine_enter(engine, &engine->lone, anytime_sample(engine), x);
+  ex__engine_close(engine, &engine->lone, 1, 1);
+  engine->begun = true;
+  return EX_OK;
+}
+
+enum ex_status ex_engine_advance(ex_engine *engine, int32_t exit, struct ex_result *result) {
+  if (engine == NULL || result == NULL || !engine->begun) return EX_EINVAL;
+  struct ex_engine_sample *sample = anytime_sample(engine);
+  if (exit < 0 || exit < sample->point || exit >= engine->net->n_points) return EX_EINVAL;
+  ex__engine_open(engine, &engine->lone, 1);
+  if (exit > sample->point) {
+    sample->exit = -1;
+    sample->target = exit;
+    arrive(engine, sample);
+  }
+  ex__engine_close(engine, &engine->lone, 1, 1);
+  return ex__engine_answer(engine, sample, exit, result);
+}
+
+/* Nanoseconds, by the measured times, until the sample's next point was looked at. */
+static int64_t time_to_target(const ex_engine *engine, const struct ex_engine_sample *sample) {
+  const struct ex_cost *cost = &engine->cost;
+  int64_t ns = engine->gates ? cost->gate_ns[sample->target] : 0;
+  for (int32_t s = sample->next_stage; s <= engine->net->points[sample->target].stage; s++)
+    ns += cost->body_ns[s];
+  for (int32_t p = 0; p <= sample->target; p++)
+    if ((engine->closure[sample->target] & ~sample->ran) >> p & 1) ns += cost->head_ns[p];
+  return ns;
+}
+
+/* The policy's, else the deepest that is a number; −1: none. */
+static int32_t best_answer(const struct ex_engine_sample *sample) {
+  if (sample->exit >= 0) return sample->exit;
+  for (int32_t p = sample->point; p >= 0; p--)
+    if (sample->ran >> p & 1 && sample->answer[p].label >= 0) return p;
+  return -1;
+}
+
+/* One decision, where it is due; false: the sample is to stay where it is. */
+static bool go_on(ex_engine *engine, struct ex_engine_sample *sample, int64_t time_left_ns) {
+  if (sample->exit >= 0) return false;
+  if (sample->point >= 0 && !sample->asked && engine->has_policy) {
+    struct ex_env env = unlimited(engine);
+    env.time_left_ns = time_left_ns;
+    ex__engine_decide(engine, &engine->lone, sample, &env);
+  } else if (ex__engine_arrived(sample) && sample->point < engine->net->n_points - 1) {
+    sample->target = sample->point + 1;
+  }
+  return sample->exit < 0 && !ex__engine_arrived(sample) &&
+         time_to_target(engine, sample) <= time_left_ns;
+}
+
+enum ex_status ex_engine_advance_until(ex_engine *engine, int64_t budget_ns,
+                                       struct ex_result *result) {
+  if (engine == NULL || result == NULL || !engine->begun) return EX_EINVAL;
+  int64_t end = 0, left = budget_ns;
+  if (__builtin_add_overflow(ex__now_ns(), budget_ns, &end)) end = INT64_MAX;
+  struct ex_engine_sample *sample = anytime_sample(engine);
+  ex__engine_open(engine, &engine->lone, 1);
+  while (go_on(engine, sample, left)) {
+    arrive(engine, sample);
+    left = end - ex__now_ns();
+  }
+  ex__engine_close(engine, &engine->lone, 1, 1);
+  if (sample->point < 0) return EX_EDEADLINE;
+  int32_t best = best_answer(sample);
+  return ex__engine_answer(engine, sample, best >= 0 ? best : sample->point, result);
+}
