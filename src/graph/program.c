@@ -22,7 +22,7 @@ static bool runs_as_inference(const struct ex_program_options *options) {
 static const struct ex_backend_class *pick_backend(const struct ex_program_options *options) {
 #ifndef EX_NO_ONEDNN
   static const struct ex_backend_class *const fast_infer = &ex__backend_twin;
-  static const struct ex_backend_class *const fast_train = &ex__backend_twin;
+  static const struct ex_backend_class *const fast_train = &ex__backend_fast_train;
   if (options->backend == EX_BACKEND_FAST)
     return runs_as_inference(options) ? fast_infer : fast_train;
 #endif

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * graph/fast_train_dnn: convolutions of blocked images by oneDNN.
+ *
+ * Layouts of images are given by the values' orders, algorithm auto, so that
+ * oneDNN takes Winograd for wide 3x3 layers; layouts of weights are its own
+ * choice, and weights are reordered from PyTorch's at every call, gradients of
+ * weights back with an addition. The first layer reads the plain image.
+ */
+#include <string.h>
+
+#include "base/memory.h"
+#include "graph/fast_train.h"
+
+enum { WEIGHT, BIAS };
+/* The operations of one convolution; each has a call per run. */
+enum { FORWARD, DATA, WEIGHTS, PACK_FORWARD, PACK_DATA, UNPACK, N_OPS };
+
+struct dnn_conv {
+  bool bias;
+  const ex_dnn_op *op[N_OPS]; /* NULL: not needed */
+  size_t weight_bytes;        /* of the largest reordered weight */
+  size_t scratch;             /* of the largest scratchpad */
+};
+
+/* Orders that oneDNN's kernels take: blocked, or a plain image of few channels
+ * in the first layer, into blocked. */
+bool ex__train_dnn_conv_fits(const ex_program *program, const struct train_step *step) {
+  const struct train *train = train_of(program);
+  const struct train_value *in = &train->values[step->in[0]], *out = &train->values[step->out];
+  if (out->order != TRAIN_BLOCKED) return false;
+  return in->order == TRAIN_BLOCKED || (in->order == TRAIN_PLAIN && in->channels <= 3);
+}
+
+static enum ex_status image_layout(struct train *train, const struct train_value *v,
+                                   const ex_dnn_layout **out, struct ex_error *err) {
+  int64_t dim[] = {train->batch, v->channels, v->shape.dim[1], v->shape.dim[2]};
+  enum ex_dnn_tag tag = v->order == TRAIN_PLAIN  ? EX_DNN_PLAIN
+                        : v->order == TRAIN_NHWC ? EX_DNN_NHWC
+                        : train->block == 16     ? EX_DNN_NCHW16C
+                                                 : EX_DNN_NCHW8C;
+  return ex__dnn_layout_new(train->dnn, 4, dim, tag, out, err);
+}
+
+static struct ex_dnn_conv describe_conv(const struct train *train, const struct train_step *step) {
+  const struct ex_conv2d *attr = step->node->attr;
+  const struct train_value *in = &train->values[step->in[0]], *out = &train->values[step->out];
+  return (struct ex_dnn_conv){.pass = EX_DNN_FORWARD,
+                              .algorithm = EX_DNN_AUTO,
+                              .threads = train->threads,
+                              .batch = train->batch,
+                              .in_channels = in->channels,
+                              .in_h = in->shape.dim[1],
+                              .in_w = in->shape.dim[2],
+                              .out_channels = out->channels,
+                              .out_h = out->shape.dim[1],
+                              .out_w = out->shape.dim[2],
+                              .kernel_h = attr->kernel_h,
+                              .kernel_w = attr->kernel_w,
+                              .stride = attr->stride,
+                              .pad_h = attr->pad_h,
+                              .pad_w = attr->pad_w,
+                              .dilation = attr->dilation,
+                              .groups = attr->groups,
+                              .bias = attr->bias != 0,
+                              .admit_gemm = true,
+                              .admit_reference = true};
+}
+
+/* PyTorch's weights as a layout. */
+static enum ex_status weight_layout(struct train *train, const struct ex_dnn_conv *c,
+                                    const ex_dnn_layout **out, struct ex_error *err) {
+  int64_t dense[] = {c->out_channels, c->in_channels, c->kernel_h, c->kernel_w};
+  int64_t grouped[] = {c->groups, c->out_channels / c->groups, c->in_channels / c->groups,
+                       c->kernel_h, c->kernel_w};
+  return ex__dnn_layout_new(train->dnn, c->groups > 1 ? 5 : 4, c->groups > 1 ? grouped : dense,
+                            EX_DNN_PLAIN, out, err);
+}
+
+/* A reorder between PyTorch's weights and an operation's, unless they are equal. */
+static enum ex_status plan_pack(struct train *train, struct dnn_conv *conv, int32_t which,
+                                const ex_dnn_layout *plain, const ex_dnn_layout *packed,
+                                struct ex_error *err) {
+  bool back = which == UNPACK;
+  if (!back && ex__dnn_layout_equal(plain, packed)) return EX_OK;
+  size_t bytes = ex__dnn_layout_bytes(packed);
+  if (bytes > conv->weight_bytes) conv->weight_bytes = bytes;
+  return ex__dnn_reorder(train->dnn, back ? packed : plain, back ? plain : packed, back,
+                         train->threads, &conv->op[which], err);
+}
+
+static enum ex_status plan_ops(struct train *train, const struct train_step *step,
+                               struct dnn_conv *conv, struct ex_error *err) {
+  struct ex_dnn_conv c = describe_conv(train, step);
+  const ex_dnn_layout *plain;
+  const struct train_value *in = &train->values[step->in[0]];
+  EX_TRY(image_layout(train, in, &c.src, err));
+  EX_TRY(image_layout(train, &train->values[step->out], &c.dst, err));
+  EX_TRY(weight_layout(train, &c, &plain, err));
+  EX_TRY(ex__dnn_conv(train->dnn, &c, &conv->op[FORWARD], err));
+  EX_TRY(plan_pack(train, conv, PACK_FORWARD, plain,
+                   ex__dnn_op_layout(conv->op[FORWARD], EX_DNN_WEIGHTS), err));
+  c.forward = conv->op[FORWARD];
+  c.pass = EX_DNN_BACKWARD_WEIGHTS;
+  EX_TRY(ex__dnn_conv(train->dnn, &c, &conv->op[WEIGHTS], err));
+  EX_TRY(plan_pack(train, conv, UNPACK, plain,
+                   ex__dnn_op_layout(conv->op[WEIGHTS], EX_DNN_DIFF_WEIGHTS), err));
+  if (!in->wanted) return EX_OK;
+  c.pass = EX_DNN_BACKWARD_DATA;
+  c.bias = false;
+  EX_TRY(ex__dnn_conv(train->dnn, &c, &conv->op[DATA], err));
+  return plan_pack(train, conv, PACK_DATA, plain, ex__dnn_op_layout(conv->op[DATA], EX_DNN_WEIGHTS),
+                   err);
+}
+
+static int64_t round_up(size_t n) { return (int64_t)((n + 63) & ~(size_t)63); }
+
+/* Scratch: weights, oneDNN's own, a bias' gradient, and, where gradients may
+ * have to be added, one for the input's. */
+static enum ex_status plan(const ex_program *program, struct train_step *step,
+                           struct ex_error *err) {
+  struct train *train = train_of(program);
+  struct dnn_conv *conv = step->impl = ex__calloc(1, sizeof *conv);
+  if (conv == NULL) return ex__fail(err, EX_ENOMEM, "convolution: no memory");
+  if (train->dnn == NULL) EX_TRY(ex__dnn_new(&train->dnn, err));
+  conv->bias = ((const struct ex_conv2d *)step->node->attr)->bias != 0;
+  EX_TRY(plan_ops(train, step, conv, err));
+  for (int32_t i = 0; i < N_OPS; i++)
+    if (conv->op[i] != NULL && ex__dnn_op_scratch(conv->op[i]) > conv->scratch)
+      conv->scratch = ex__dnn_op_scratch(conv->op[i]);
+  const struct train_value *in = &train->values[step->in[0]];
+  bool may_add = in->wanted && (in->in_port >= 0 || in->out_port >= 0 || in->n_readers > 1);
+  int64_t bias = round_up(4 * (size_t)train->values[step->out].channels);
+  step->scratch_forward = round_up(conv->weight_bytes) + round_up(conv->scratch);
+  step->scratch_backward = step->scratch_forward + bias + (may_add ? 4 * in->count : 0);
+  return EX_OK;
+}
+
+/* ---- running ----------------------------------------------------------------- */
+
+static void state_free(void *state) {
+  ex_dnn_call **calls = state;
+  for (int32_t i = 0; i < N_OPS; i++) ex__dnn_call_free(calls[i]);
+  ex__free(calls);
+}
+
+static enum ex_status state_new(const struct train_step *step, void **state) {
+  const struct dnn_conv *conv = step->impl;
+  ex_dnn_call **calls = ex__calloc(N_OPS, sizeof(ex_dnn_call *));
+  if (calls == NULL) return EX_ENOMEM;
+  for (int32_t i = 0; i < N_OPS; i++) {
+    if (conv->op[i] == NULL || ex__dnn_call_new(conv->op[i], &calls[i]) == EX_OK) continue;
+    state_free(calls);
+    return EX_ENOMEM;
+  }
+  *state = calls;
+  return EX_OK;
+}
+
+static void run_op(ex_dnn_call *call, void *scratch) {
+  ex__dnn_call_set(call, EX_DNN_SCRATCHPAD, scratch);
+  ex__dnn_call_run(call);
+}
+
+/* PyTorch's weights as an operation wants them. */
+static const float *packed(ex_dnn_call *pack, const float *weight, char *at, char *scratch) {
+  if (pack == NULL) return weight;
+  ex__dnn_call_set(pack, EX_DNN_SRC, weight);
+  ex__dnn_call_set(pack, EX_DNN_DST, at);
+  run_op(pack, scratch);
+  return (const float *)(void *)at;
+}
+
+static void forward(const struct train_call *call) {
+  const struct dnn_conv *conv = call->step->impl;
+  ex_dnn_call **calls = call->state;
+  char *scratch = call->scratch + round_up(conv->weight_bytes);
+  ex_dnn_call *run = calls[FORWARD];
+  ex__dnn_call_set(run, EX_DNN_SRC, call->in[0].data);
+  ex__dnn_call_set(run, EX_DNN_WEIGHTS,
+                   packed(calls[PACK_FORWARD], call->tensor[WEIGHT], call->scratch, scratch));
+  if (conv->bias) ex__dnn_call_set(run, EX_DNN_BIAS, call->tensor[BIAS]);
+  ex__dnn_call_set(run, EX_DNN_DST, call->out.data);
+  run_op(run, scratch);
+}
+
+static void backward_data(const struct train_call *call, char *scratch, float *sum) {
+  ex_dnn_call **calls = call->state;
+  ex_dnn_call *run = calls[DATA];
+  ex__dnn_call_set(run, EX_DNN_DIFF_DST, call->dout.data);
+  ex__dnn_call_set(run, EX_DNN_WEIGHTS,
+                   packed(calls[PACK_DATA], call->tensor[WEIGHT], call->scratch, scratch));
+  ex__dnn_call_set(run, EX_DNN_DIFF_SRC, call->add[0] ? sum : call->din[0].data);
+  run_op(run, scratch);
+  if (!call->add[0]) return;
+  const struct train_value *in = train_in(call, 0);
+  ex__train_copy(train_of(call->program), in, (struct fast_rows){sum, in->ld}, call->din[0], true);
+}
+
+static void backward_weights(const struct train_call *call, char *scratch, float *dbias) {
+  const struct dnn_conv *conv = call->step->impl;
+  ex_dnn_call **calls = call->state;
+  ex_dnn_call *run = calls[WEIGHTS];
+  ex__dnn_call_set(run, EX_DNN_SRC, call->in[0].data);
+  ex__dnn_call_set(run, EX_DNN_DIFF_DST, call->dout.data);
+  ex__dnn_call_set(run, EX_DNN_DIFF_WEIGHTS, call->scratch);
+  if (conv->bias) ex__dnn_call_set(run, EX_DNN_DIFF_BIAS, dbias);
+  run_op(run, scratch);
+  ex__dnn_call_set(calls[UNPACK], EX_DNN_SRC, call->scratch);
+  ex__dnn_call_set(calls[UNPACK], EX_DNN_DST, call->dtensor[WEIGHT]);
+  run_op(calls[UNPACK], scratch);
+  if (conv->bias && call->dtensor[BIAS] != NULL)
+    for (int32_t c = 0; c < train_out(call)->channels; c++) call->dtensor[BIAS][c] += dbias[c];
+}
+
+static void backward(const struct train_call *call) {
+  const struct dnn_conv *conv = call->step->impl;
+  char *scratch = call->scratch + round_up(conv->weight_bytes);
+  char *dbias = scratch + round_up(conv->scratch);
+  char *sum = dbias + round_up(4 * (size_t)train_out(call)->channels);
+  if (call->dtensor[WEIGHT] != NULL) backward_weights(call, scratch, (float *)(void *)dbias);
+  if (call->din[0].data != NULL) backward_data(call, scratch, (float *)(void *)sum);
+}
+
+static void describe(const struct train_step *step, struct ex_text *text) {
+  const struct dnn_conv *conv = step->impl;
+  ex__text_add(text, ", %s", ex__dnn_op_implementation(conv->op[FORWARD]));
+  if (conv->op[DATA] != NULL)
+    ex__text_add(text, ", data %s", ex__dnn_op_implementation(conv->op[DATA]));
+  ex__text_add(text, ", weights %s", ex__dnn_op_implementation(conv->op[WEIGHTS]));
+}
+
+const struct train_step_class ex__train_dnn_conv = {
+    .name = "oneDNN conv",
+    .plan = plan,
+    .forward = forward,
+    .backward = backward,
+    .state_new = state_new,
+    .state_free = state_free,
+    .describe = describe,
+};
