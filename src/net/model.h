@@ -30,7 +30,7 @@ struct ex_model {
   json_t *provenance; /* versions, seeds, dates, digests of data; NULL */
 };
 
-/* Takes the net; copies labels (NULL: "0", "1", …). */
+/* Takes the net when it succeeds; copies labels (NULL: "0", "1", …). */
 enum ex_status ex__model_new(ex_net *net, const struct ex_preprocess *preprocess,
                              const char *const *labels, ex_model **out, struct ex_error *err);
 void ex_model_free(ex_model *model); /* accepts NULL; frees the net too */

@@ -3,6 +3,7 @@
  * net/net_inspect: a net described: what each exit costs, what each stage is
  * made of, and what crosses from one stage to the next.
  */
+#include "base/memory.h"
 #include "graph/op.h"
 #include "net/net.h"
 
@@ -57,23 +58,25 @@ static json_t *node_to_json(const ex_net *net, int32_t id) {
       shape_to_json(&node->shape), "macs", (json_int_t)macs, "params", (json_int_t)params);
 }
 
-/* Whether a body after `stage` reads the value. */
-static bool crosses(const ex_net *net, int32_t value, int32_t stage) {
-  for (int32_t id = value + 1; id < ex__graph_n_nodes(net->graph); id++) {
+/* last [n_nodes]: the last stage whose body reads each value; −1: none. */
+static void find_last_readers(const ex_net *net, int32_t *last) {
+  for (int32_t id = 0; id < ex__graph_n_nodes(net->graph); id++) {
     const struct ex_node *node = ex__graph_node(net->graph, id);
-    if (node->segment % EX_N_PARTS != EX_PART_BODY || node->segment / EX_N_PARTS <= stage) continue;
+    int32_t stage = node->segment / EX_N_PARTS;
+    last[id] = -1;
+    if (node->segment % EX_N_PARTS != EX_PART_BODY) continue;
     for (int32_t i = 0; i < node->n_in; i++)
-      if (node->in[i] == value) return true;
+      if (last[node->in[i]] < stage) last[node->in[i]] = stage;
   }
-  return false;
 }
 
-static json_t *cut_to_json(const ex_net *net, int32_t stage) {
+/* The values made up to `stage` that a later body reads. */
+static json_t *cut_to_json(const ex_net *net, const int32_t *last, int32_t stage) {
   json_t *cut = json_array();
   bool ok = cut != NULL;
   for (int32_t id = 0; ok && id < ex__graph_n_nodes(net->graph); id++) {
     const struct ex_node *node = ex__graph_node(net->graph, id);
-    if (node->segment / EX_N_PARTS > stage || !crosses(net, id, stage)) continue;
+    if (node->segment / EX_N_PARTS > stage || last[id] <= stage) continue;
     json_t *value =
         json_pack("{s:i, s:o, s:I}", "value", (int)id, "shape", shape_to_json(&node->shape),
                   "bytes", (json_int_t)(ex__shape_count(&node->shape) * (int64_t)sizeof(ex_real)));
@@ -84,7 +87,8 @@ static json_t *cut_to_json(const ex_net *net, int32_t stage) {
   return NULL;
 }
 
-static json_t *stage_to_json(const ex_net *net, const struct ex_cost *cost, int32_t stage) {
+static json_t *stage_to_json(const ex_net *net, const struct ex_cost *cost, const int32_t *last,
+                             int32_t stage) {
   json_t *nodes = json_array();
   bool ok = nodes != NULL;
   for (int32_t id = 0; ok && id < ex__graph_n_nodes(net->graph); id++)
@@ -97,18 +101,21 @@ static json_t *stage_to_json(const ex_net *net, const struct ex_cost *cost, int3
   int64_t params = ex__graph_segment_params(net->graph, ex__net_segment(stage, EX_PART_BODY));
   return json_pack("{s:i, s:I, s:I, s:o, s:o}", "stage", (int)stage, "macs",
                    (json_int_t)cost->body_macs[stage], "params", (json_int_t)params, "cut",
-                   cut_to_json(net, stage), "nodes", nodes);
+                   cut_to_json(net, last, stage), "nodes", nodes);
 }
 
 json_t *ex__net_inspect(const ex_net *net) {
   struct ex_cost cost;
   ex__net_cost(net, &cost);
+  int32_t *last = ex__calloc((size_t)ex__graph_n_nodes(net->graph), sizeof *last);
   json_t *exits = json_array(), *stages = json_array();
-  bool ok = exits != NULL && stages != NULL;
+  bool ok = exits != NULL && stages != NULL && last != NULL;
+  if (ok) find_last_readers(net, last);
   for (int32_t p = 0; ok && p < net->n_points; p++)
     ok = json_array_append_new(exits, exit_to_json(net, &cost, p)) == 0;
   for (int32_t s = 0; ok && s < net->n_stages; s++)
-    ok = json_array_append_new(stages, stage_to_json(net, &cost, s)) == 0;
+    ok = json_array_append_new(stages, stage_to_json(net, &cost, last, s)) == 0;
+  ex__free(last);
   if (ok)
     return json_pack("{s:s, s:o, s:i, s:o, s:o, s:o}", "task", net->task->name, "input",
                      shape_to_json(&net->input), "outputs", (int)net->n_outputs, "transform",
