@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * method/method: the registry, and the cross-entropy of one exit, which every
+ * method has somewhere.
+ */
+#include "method/method.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "graph/loss.h"
+
+#define EX_METHOD(name) extern const struct ex_method ex__method_##name;
+#include "method/methods.def"
+#undef EX_METHOD
+
+static const struct ex_method *const methods[] = {
+#define EX_METHOD(name) &ex__method_##name,
+#include "method/methods.def"
+#undef EX_METHOD
+};
+
+enum { N_METHODS = sizeof methods / sizeof methods[0] };
+
+const struct ex_method *ex__method_at(int32_t index) {
+  return index >= 0 && index < N_METHODS ? methods[index] : NULL;
+}
+
+const struct ex_method *ex__method_find(const char *name) {
+  for (int32_t i = 0; i < N_METHODS; i++)
+    if (strcmp(methods[i]->name, name) == 0) return methods[i];
+  return NULL;
+}
+
+static enum ex_status unknown(const char *name, struct ex_error *err) {
+  struct ex_text known = {0};
+  for (int32_t i = 0; i < N_METHODS; i++)
+    ex__text_add(&known, "%s%s", i > 0 ? ", " : "", methods[i]->name);
+  ex__fail(err, EX_ENOTFOUND, "method \"%.60s\" is unknown; must be one of %s", name,
+           known.data != NULL ? known.data : "none");
+  ex__text_clear(&known);
+  return EX_ENOTFOUND;
+}
+
+static enum ex_status set_values(const struct ex_method *method, const json_t *json, void *values,
+                                 struct ex_error *err) {
+  ex__param_defaults(method->params, values);
+  if (json == NULL) return EX_OK;
+  json_t *rest = json_copy((json_t *)(uintptr_t)json);
+  if (rest == NULL) return ex__fail(err, EX_ENOMEM, "method: no memory for its parameters");
+  (void)json_object_del(rest, "name"); /* it may be absent */
+  enum ex_status status = ex__param_from_json(method->name, method->params, values, rest, err);
+  json_decref(rest);
+  return status;
+}
+
+enum ex_status ex__method_from_json(const json_t *json, int32_t n_points,
+                                    const struct ex_method **out, void *values,
+                                    struct ex_error *err) {
+  *out = NULL;
+  if (json != NULL && !json_is_object(json))
+    return ex__fail(err, EX_EINVAL, "method: must be an object with a \"name\"");
+  const json_t *given = json != NULL ? json_object_get(json, "name") : NULL;
+  if (given != NULL && !json_is_string(given))
+    return ex__fail(err, EX_EINVAL, "method: name must be a string");
+  const char *name = given != NULL ? json_string_value(given) : "joint";
+  const struct ex_method *method = ex__method_find(name);
+  if (method == NULL) return unknown(name, err);
+  EX_TRY(set_values(method, json, values, err));
+  if (method->check != NULL) EX_TRY(method->check(values, n_points, err));
+  *out = method;
+  return EX_OK;
+}
+
+/* ---- one exit's cross-entropy -------------------------------------------- */
+
+static int32_t count_labelled(const int32_t *target, int32_t n) {
+  int32_t labelled = 0;
+  for (int32_t i = 0; i < n; i++) labelled += target[i] >= 0;
+  return labelled;
+}
+
+/* Rows of the smoothed one-hot target; those of unlabelled samples are zero,
+ * and so is their weight. */
+static void smooth_targets(const struct ex_loss_call *call, double smoothing, ex_real *soft) {
+  int32_t n_outputs = call->n_outputs;
+  for (int32_t i = 0; i < call->n; i++) {
+    ex_real *row = soft + (int64_t)i * n_outputs;
+    bool labelled = call->target[i] >= 0;
+    for (int32_t c = 0; c < n_outputs; c++)
+      row[c] = labelled ? (ex_real)(smoothing / n_outputs) : 0;
+    if (labelled) row[call->target[i]] += (ex_real)(1 - smoothing);
+  }
+}
+
+double ex__method_cross_entropy(const struct ex_loss_call *call, int32_t point, double factor,
+                                double smoothing) {
+  int32_t n = call->n, n_outputs = call->n_outputs, labelled = count_labelled(call->target, n);
+  const ex_real *output = call->output[point];
+  call->point_loss[point] = NAN;
+  if (output == NULL || labelled == 0) return 0;
+  ex_real *weight = call->scratch, *each = weight + n, *soft = each + n;
+  for (int32_t i = 0; i < n; i++) {
+    double of_class = call->weight != NULL ? (double)call->weight[i] : 1;
+    weight[i] = call->target[i] >= 0 ? (ex_real)(factor * of_class / labelled) : 0;
+  }
+  bool smoothed = smoothing > 0;
+  double loss = ex__loss_cross_entropy(output, n, n_outputs, call->target, weight, each,
+                                       smoothed ? NULL : call->doutput[point]);
+  double sum = 0;
+  for (int32_t i = 0; i < n; i++)
+    if (call->target[i] >= 0) sum += (double)each[i];
+  call->point_loss[point] = sum / labelled;
+  if (smoothed) {
+    smooth_targets(call, smoothing, soft);
+    loss =
+        ex__loss_soft_cross_entropy(output, n, n_outputs, soft, weight, NULL, call->doutput[point]);
+  }
+  return call->doutput[point] != NULL ? loss : 0;
+}
