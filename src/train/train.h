@@ -5,6 +5,12 @@
  * Everything depends on (seed, epoch, step) alone, so the same seed and thread
  * count give the same bits, and a run that was killed at any moment and
  * resumed ends with the bits of one that was not.
+ *
+ * An epoch takes the training samples in an order of its own, batch after
+ * batch; what is left over at its end (fewer than a batch) is left out, and
+ * comes up in other epochs. Training has one or two phases (struct
+ * ex_train_options, regime), each with its own schedule and with an optimiser
+ * that starts from nothing.
  */
 #ifndef EX_TRAIN_TRAIN_H
 #define EX_TRAIN_TRAIN_H
@@ -14,7 +20,6 @@
 #include "graph/program.h"
 #include "method/method.h"
 
-/* The "train" object of a recipe; the table gives defaults, bounds and help. */
 enum ex_optimiser { EX_SGD, EX_ADAMW };
 enum ex_schedule {
   EX_SCHEDULE_CONSTANT,
@@ -22,18 +27,25 @@ enum ex_schedule {
   EX_SCHEDULE_COSINE,
   EX_SCHEDULE_ONE_CYCLE
 };
-enum ex_regime { EX_REGIME_JOINT, EX_REGIME_FROZEN_TRUNK, EX_REGIME_TRUNK_THEN_JOINT };
+enum ex_regime {
+  EX_REGIME_JOINT,            /* everything, from the first epoch */
+  EX_REGIME_FROZEN_TRUNK,     /* trunk_epochs (0: none) of the trunk alone, then heads alone */
+  EX_REGIME_TRUNK_THEN_JOINT, /* trunk_epochs (0: a third) of the trunk alone, then everything */
+};
 
+/* The "train" object of a recipe; the table gives defaults, bounds and help. */
 struct ex_train_options {
   int32_t epochs, batch;
   int32_t optimiser, schedule, regime; /* the enums above */
-  int32_t trunk_epochs;                /* of trunk-then-joint */
+  int32_t trunk_epochs;                /* of `epochs`: how many train the trunk alone */
   double learning_rate, momentum, weight_decay;
   int32_t nesterov;
   double beta1, beta2, epsilon; /* AdamW */
-  struct ex_list milestones;    /* step: fractions of the run at which × factor */
+  struct ex_list milestones;    /* step: fractions of the phase at which × factor */
   double factor;
-  double warmup;     /* one-cycle: share of the run that rises */
+  double warmup;          /* one-cycle: share of the phase that rises */
+  int32_t cycle_momentum; /* one-cycle: momentum (beta1) falls and rises against the rate */
+  double momentum_low, momentum_high;
   double clip;       /* gradient norm; 0: none */
   int32_t decay_all; /* also biases and norms */
   int32_t class_weights;
@@ -48,20 +60,29 @@ struct ex_train_job { /* everything is borrowed; net receives the result */
   const struct ex_method *method;
   const void *method_values;
   const struct ex_train_options *options;
-  uint64_t seed;
-  int32_t threads;
+  uint64_t seed;   /* of order, augmentation and dropout; the net brings its initial weights */
+  int32_t threads; /* 1 … 256 */
   enum ex_backend backend;
   enum ex_layout layout;
-  struct ex_plan *plan;      /* NULL: nothing is timed */
+  ex_plan **plan;            /* timed choices; NULL: nothing is timed. Resuming frees *plan and
+                                puts the checkpoint's there, since other choices have other bits */
   const char *checkpoint;    /* path; NULL: none */
   double checkpoint_seconds; /* between checkpoints; 0: after each epoch only */
   bool resume;               /* go on from the checkpoint if it is there */
   struct ex_progress progress;
 };
 
-/* Trains; *history: {"epochs": [{loss, point_loss, select_accuracy, rate, seconds}…],
- * "best_epoch", "steps", "seconds"}, owned by the caller. EX_EDIVERGED says
- * where and what to try; EX_ECANCELLED leaves a checkpoint. */
+/* Trains. *history, owned by the caller: {"epochs": [{"epoch", "phase", "loss",
+ * "point_loss", "select_loss", "select_accuracy", "learning_rate", "seconds",
+ * "images_per_second"}…], "best_epoch", "steps", "batch", "seconds", "bytes"};
+ * lists are per exit, null where it was not run; epochs count from 1. Best is
+ * the epoch of the last phase with the highest accuracy of select_point on the
+ * select split (of equals the first), and its weights are what the net gets;
+ * without such a split the last epoch's.
+ *
+ * On failure the net holds what training had reached. EX_EDIVERGED says where
+ * and what to try; EX_ECANCELLED leaves a checkpoint; EX_EINVAL where the
+ * checkpoint is of another run, with what differs. */
 enum ex_status ex__train(const struct ex_train_job *job, json_t **history, struct ex_error *err);
 
 #endif
