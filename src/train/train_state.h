@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * train/train_state: the inside of a training run, for the files of this room.
+ *
+ * What decides the bits to come (position, sums of the epoch so far, slabs,
+ * the method's state) is all here, and a checkpoint is this struct on disk.
+ */
+#ifndef EX_TRAIN_TRAIN_STATE_H
+#define EX_TRAIN_TRAIN_STATE_H
+
+#include "train/optim.h"
+#include "train/train.h"
+#include "train/train_feed.h"
+#include "train/train_select.h"
+#include "train/train_step.h"
+
+struct ex_span_of_epochs {
+  enum ex_phase phase;
+  int32_t first, n; /* epochs of the run, from 0 */
+};
+
+/* Sums over the steps of the current epoch so far. */
+struct ex_epoch_sums {
+  double loss;
+  double point_loss[EX_MAX_POINTS];
+  int32_t point_steps[EX_MAX_POINTS]; /* steps in which the point had a loss */
+};
+
+struct ex_training {
+  const struct ex_train_job *job;
+  int32_t batch, n_steps; /* samples per step; steps per epoch */
+  int32_t n_phases;
+  struct ex_span_of_epochs phases[2];
+  struct ex_cost cost;
+
+  /* Position: the next step to be made. */
+  int32_t epoch, step;
+  double seconds, epoch_seconds; /* spent before `since_ns`, over all processes */
+  int64_t since_ns;
+  struct ex_epoch_sums sums;
+  double level;   /* running mean of the exits' losses, in nats; watches for explosion */
+  json_t *epochs; /* history so far */
+  json_t *run;    /* what the run is made of; NULL where there is no checkpoint */
+
+  int32_t best_epoch; /* −1: none yet */
+  double best_quality;
+  ex_slabs *best_params, *best_buffers;
+  ex_slabs *grads;
+  int32_t n_moments;
+  ex_slabs *moments[EX_MAX_MOMENTS];
+  void *method_state; /* [method->state_size] */
+
+  ex_feed *feed;
+  int32_t *y; /* [batch] */
+  ex_real *scratch;
+  ex_selector *selector; /* NULL: there is nothing to look at */
+
+  /* Of the current phase. */
+  int32_t phase; /* index into phases; −1: none is open */
+  ex_stepper *stepper;
+  ex_optim *optim;
+  int64_t saved_ns; /* when the last checkpoint was written */
+};
+
+static inline int32_t ex__training_phase_of(const struct ex_training *training, int32_t epoch) {
+  int32_t last = training->n_phases - 1;
+  return last > 0 && epoch < training->phases[last].first ? 0 : last;
+}
+
+/* Fills training->run, which takes a look at all training samples. */
+enum ex_status ex__checkpoint_describe(struct ex_training *training, struct ex_error *err);
+/* train_setup.c: checks the job and takes the memory that does not depend on
+ * the phase. The training is zeroed before, and cleared in every case. */
+enum ex_status ex__training_open(struct ex_training *training, const struct ex_train_job *job,
+                                 struct ex_error *err);
+void ex__training_clear(struct ex_training *training);
+/* Compiles the phase that `epoch` belongs to, and what looks at select; keeps
+ * what is open already. */
+enum ex_status ex__training_phase(struct ex_training *training, struct ex_error *err);
+void ex__training_phase_close(struct ex_training *training);
+
+/* train_report.c: progress and history. False: a stop is asked for. */
+bool ex__training_report_step(const struct ex_training *training, double loss);
+bool ex__training_report_epoch(const struct ex_training *training);
+enum ex_status ex__training_record(struct ex_training *training,
+                                   const struct ex_select_result *result, double learning_rate);
+json_t *ex__training_history(const struct ex_training *training);
+
+/* Writes the run as it stands, between two steps: whole or not at all. */
+enum ex_status ex__checkpoint_write(const struct ex_training *training, struct ex_error *err);
+/* Restores it. EX_ENOTFOUND where there is no such file (err is not filled),
+ * EX_EINVAL with the first difference where it is of another run. */
+enum ex_status ex__checkpoint_read(struct ex_training *training, struct ex_error *err);
+
+#endif
