@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * graph/fast_infer: what the files of the inference backend share.
+ *
+ * A segment becomes a row of steps. A step computes one value from others, and
+ * stands for a chain of nodes: a convolution with the batch-norm, addition and
+ * relu behind it. Values lie in buffers; a value whose home is another one is
+ * a part of that one's buffer (an input of a concat is written where the
+ * concat wants it, a reshape is its input under another shape).
+ */
+#ifndef EX_GRAPH_FAST_INFER_H
+#define EX_GRAPH_FAST_INFER_H
+
+#include "graph/fast_kernels.h"
+#include "graph/onednn.h"
+#include "graph/program_backend.h"
+
+struct fast_value {
+  int32_t id; /* in the graph */
+  struct ex_shape shape;
+  bool nhwc;                 /* channels last; else planar, as the twins have it */
+  int32_t in_port, out_port; /* −1: none */
+  int32_t n_uses;            /* by nodes of the segment */
+  int32_t home;              /* the value that it is a part of; itself: it owns a buffer */
+  int32_t home_channel;      /* first channel there */
+  int32_t first, last;       /* steps between which the buffer of an owner lives */
+  int64_t at;                /* of an owner that is no port: bytes into transient */
+};
+
+/* Where the elements of a value are, from its owner's address on. */
+struct fast_place {
+  int32_t owner;
+  int64_t offset;      /* elements */
+  int64_t sample_step; /* elements from one sample to the next */
+  int64_t pixel_step;  /* channels last: from one pixel to the next */
+};
+
+struct fast;
+struct fast_step;
+
+/* What one run has of its own. */
+struct fast_run {
+  float **owner;      /* [n_values] addresses of the buffers of owners */
+  ex_dnn_call **call; /* [n_steps]; NULL: no oneDNN in this step */
+  char *scratch;
+};
+
+/* How a kind of step works. All but `run` may be NULL. */
+struct fast_kind {
+  const char *name;
+  enum ex_status (*make)(struct fast *fast, struct fast_step *step, struct ex_error *err);
+  void (*run)(const struct fast *fast, const struct fast_step *step, const struct fast_run *run);
+  /* Writes the packed weights of the step, from the slabs of fast. */
+  void (*pack)(const struct fast *fast, struct fast_step *step);
+  bool writes_parts; /* its output may be a part of a wider buffer */
+};
+
+struct fast_step {
+  const struct fast_kind *kind;
+  const struct ex_node *node; /* the first of the chain */
+  const struct ex_node *norm; /* folded into it; NULL: none */
+  int32_t end;                /* id of the chain's last node: the value that the step makes */
+  int32_t n_in;
+  int32_t in[EX_MAX_INPUTS]; /* values */
+  int32_t residual;          /* value that is added before relu; −1: none */
+  int32_t out;               /* value */
+  bool relu;
+  int64_t macs;    /* per call */
+  int64_t scratch; /* bytes */
+  struct fast_place in_place[EX_MAX_INPUTS], residual_place, out_place;
+  /* Owned by the step, as its kind has them. */
+  float *weights, *bias;
+  int64_t n_weights, n_bias;
+  struct ex_planar_source source; /* planar convolutions */
+  bool direct;                    /* the source needs no laying out */
+  int32_t n_taps, n_vectors, block, n_blocks, last;
+  int32_t *tap, *start;
+  uint16_t *mask;
+  const ex_dnn_op *op;          /* oneDNN */
+  int32_t op_batch, op_threads; /* for which it was made */
+  bool lays_nhwc;               /* the source is first made dense and channels last */
+  const ex_dnn_op *reorder;
+  ex_dnn_call *reorder_call;
+};
+
+struct fast {
+  const ex_program *program;
+  const struct ex_kernels *kernels;
+  ex_dnn *dnn; /* NULL: nothing of this program needs it */
+  int32_t batch, threads;
+  bool nhwc;        /* the layout of rank-3 values but the graph's input */
+  int32_t n_values; /* in ports first, then the nodes */
+  struct fast_value *values;
+  int32_t n_steps;
+  struct fast_step *steps;
+  int64_t scratch_at; /* bytes into transient */
+  float *staging;     /* weights before a change of layout; of the widest step */
+  /* Of the compile or repack that is under way. */
+  const ex_slabs *params, *buffers;
+};
+
+/* ---- fast_infer_plan.c --------------------------------------------------- */
+
+/* Values, fused steps, homes; buffers in the transient arena. */
+enum ex_status ex__fast_find_steps(struct fast *fast, struct ex_error *err);
+enum ex_status ex__fast_place_values(struct fast *fast, struct ex_error *err);
+struct fast_place ex__fast_place(const struct fast *fast, int32_t value);
+int32_t ex__fast_value(const struct fast *fast, int32_t id);
+/* Whether rank-3 values of this graph are channels last: a rule on the whole
+ * graph, so that all its programs agree about ports. */
+bool ex__fast_wants_nhwc(const ex_graph *graph, enum ex_layout layout);
+
+/* ---- fast_infer_step*.c: choosing and making what runs a step --------------- */
+
+/* First a kind is chosen, by the operator and the layouts of its operands;
+ * when all values have their places, the kind makes what it needs. */
+void ex__fast_choose_kind(const struct fast *fast, struct fast_step *step);
+/* Whether the planar kernels can do this convolution. */
+bool ex__fast_planar_can(const struct ex_node *node, const struct ex_shape *in);
+extern const struct fast_kind ex__fast_nothing, ex__fast_twin, ex__fast_conv_planar,
+    ex__fast_conv_nhwc, ex__fast_linear;
+
+/* One sample of a value of rank 3, from channels last (pixel_step apart) to plain and back. */
+void ex__fast_to_plain(const struct ex_shape *shape, const float *in, int64_t pixel_step,
+                       float *out);
+void ex__fast_from_plain(const struct ex_shape *shape, const float *in, int64_t pixel_step,
+                         float *out);
+/* Sets n_weights and n_bias and allocates both, zeroed. */
+enum ex_status ex__fast_make_weights(struct fast_step *step, int64_t n_weights, int64_t n_bias,
+                                     struct ex_error *err);
+
+/* What a folded batch-norm does to channel c: y = x · scale + shift; also of
+ * the layer's own bias. Without either, 1 and 0. */
+void ex__fast_affine(const struct fast *fast, const struct fast_step *step, int32_t c,
+                     double *scale, double *shift);
+const ex_real *ex__fast_tensor(const struct fast *fast, const struct ex_node *node, int32_t i);
+
+static inline float *ex__fast_at(const struct fast_run *run, const struct fast_place *place,
+                                 int64_t sample) {
+  return run->owner[place->owner] + place->offset + sample * place->sample_step;
+}
+
+#endif
