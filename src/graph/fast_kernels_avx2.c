@@ -20,7 +20,7 @@ typedef int ex_nothing_here; /* ISO C wants a declaration */
 #define SPREAD(x) _mm256_set1_ps(x)
 #define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define ADD(a, b) _mm256_add_ps(a, b)
-#define RELU(a) _mm256_max_ps(a, _mm256_setzero_ps())
+#define RELU(a) _mm256_max_ps(_mm256_setzero_ps(), a) /* the second where one is NaN */
 #define KERNELS ex__kernels_avx2
 #define NAME "avx2"
 #define BLOCKS(X) \

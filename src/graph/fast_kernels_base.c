@@ -20,7 +20,7 @@ static inline __attribute__((always_inline)) void store(float *p, vector4 v) {
   memcpy(p, &v, sizeof v);
 }
 static inline __attribute__((always_inline)) vector4 relu_of(vector4 v) {
-  for (int i = 0; i < 4; i++) v[i] = v[i] > 0 ? v[i] : 0;
+  for (int i = 0; i < 4; i++) v[i] = v[i] < 0 ? 0 : v[i];
   return v;
 }
 

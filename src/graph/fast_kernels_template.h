@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * graph/fast_kernels_template: the loops, in terms of what the including file
- * defines: TARGET, LANES, VECTOR and its operations, BLOCKS, FINISH.
+ * defines: TARGET, LANES, VECTOR and its operations, BLOCKS, FINISH. A NaN
+ * goes through every relu and maximum: who reads an answer must see it.
  *
  * Not a header in the usual sense: it is included once per instruction set.
  * Each (block, count) of BLOCKS becomes a function whose sums stay in
@@ -29,7 +30,7 @@ INLINE void finish_by_lane(const float *lane, unsigned mask, float *out, const f
   for (int32_t i = 0; i < LANES; i++) {
     if (!(mask >> i & 1U)) continue;
     float value = residual != NULL ? lane[i] + residual[at] : lane[i];
-    out[at++] = relu && !(value > 0) ? 0 : value;
+    out[at++] = relu && value < 0 ? 0 : value;
   }
 }
 
@@ -170,7 +171,7 @@ TARGET static void add(const struct ex_rows *rows, bool relu) {
     const float *a = rows->in[0] + r * rows->in_step[0], *b = rows->in[1] + r * rows->in_step[1];
     float *out = rows->out + r * rows->out_step;
     if (relu)
-      for (int64_t i = 0; i < rows->n; i++) out[i] = a[i] + b[i] > 0 ? a[i] + b[i] : 0;
+      for (int64_t i = 0; i < rows->n; i++) out[i] = a[i] + b[i] < 0 ? 0 : a[i] + b[i];
     else
       for (int64_t i = 0; i < rows->n; i++) out[i] = a[i] + b[i];
   }
@@ -188,7 +189,7 @@ TARGET static void relu(const struct ex_rows *rows) {
   for (int64_t r = 0; r < rows->n_rows; r++) {
     const float *a = rows->in[0] + r * rows->in_step[0];
     float *out = rows->out + r * rows->out_step;
-    for (int64_t i = 0; i < rows->n; i++) out[i] = a[i] > 0 ? a[i] : 0;
+    for (int64_t i = 0; i < rows->n; i++) out[i] = a[i] < 0 ? 0 : a[i];
   }
 }
 
@@ -199,7 +200,7 @@ TARGET static void scale(const struct ex_rows *rows, const float *factor, const 
     float *out = rows->out + r * rows->out_step;
     for (int64_t i = 0; i < rows->n; i++) {
       float value = a[i] * factor[i] + shift[i];
-      out[i] = clip && !(value > 0) ? 0 : value;
+      out[i] = clip && value < 0 ? 0 : value;
     }
   }
 }
@@ -208,7 +209,7 @@ TARGET static void scale_plane(const float *in, float *out, int64_t n, float fac
                                bool clip) {
   for (int64_t i = 0; i < n; i++) {
     float value = in[i] * factor + shift;
-    out[i] = clip && !(value > 0) ? 0 : value;
+    out[i] = clip && value < 0 ? 0 : value;
   }
 }
 
