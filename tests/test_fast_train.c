@@ -496,6 +496,93 @@ static void what_is_frozen_is_untouched(void **state) {
   ex__graph_free(net.graph);
 }
 
+/* Frozen in training mode: as inference, in the ports of the trained segments. */
+static void frozen_segments_agree(void **state) {
+  (void)state;
+  struct ex_error err = {0};
+  struct net net = residual_net(16);
+  ex__graph_keep(net.graph, net.x);
+  ex_slabs *params, *buffers;
+  assert_ok(ex__slabs_new(net.graph, EX_SLABS_PARAMS, &params), &err);
+  assert_ok(ex__slabs_new(net.graph, EX_SLABS_BUFFERS, &buffers), &err);
+  ex__slabs_init(net.graph, params, buffers, 3);
+  for (int32_t s = 0; s < buffers->n; s++) /* statistics away from 0 and 1 */
+    for (int64_t i = 0; i < buffers->size[s]; i++)
+      buffers->data[s][i] = (ex_real)(0.5 + 0.01 * (double)(i % 50));
+  for (int32_t layout = EX_LAYOUT_NHWC; layout <= EX_LAYOUT_BLOCKED; layout++) {
+    ex_real *plain[2];
+    for (int twin = 0; twin < 2; twin++) {
+      struct ex_program_options options = {.batch = 4,
+                                           .mode = EX_MODE_TRAIN,
+                                           .layout = (enum ex_layout)layout,
+                                           .threads = 2,
+                                           .backend = twin ? EX_BACKEND_TWIN : EX_BACKEND_FAST,
+                                           .frozen = true};
+      ex_program *p;
+      ex_run *run;
+      assert_ok(ex__program_new(net.graph, SEGMENT, params, buffers, &options, &p, &err), &err);
+      assert_ok(ex__run_new(p, NULL, &run, &err), &err);
+      assert_int_equal(ex__program_n_out(p), 2);
+      ex_real *in = random_port(p, ex__program_in_value(p, 0), ex__program_in_size(p, 0), 4, 0);
+      ex_real *out[2];
+      for (int32_t i = 0; i < 2; i++)
+        out[i] = ex__calloc((size_t)ex__program_out_size(p, i), sizeof(ex_real));
+      struct ex_pass pass = {.params = params};
+      ex__run_forward(run, &pass, (const ex_real *const[]){in}, out);
+      plain[twin] = ex__alloc((size_t)ex__program_out_size(p, 0), sizeof(ex_real));
+      ex__port_to_plain(p, ex__program_out_value(p, 0), 4, out[0], plain[twin]);
+      if (twin) assert_close(plain[0], plain[1], ex__program_out_size(p, 0), 1e-5, "frozen output");
+      ex__free(in);
+      ex__free(out[0]);
+      ex__free(out[1]);
+      ex__run_free(run);
+      ex__program_free(p);
+    }
+    ex__free(plain[0]);
+    ex__free(plain[1]);
+  }
+  ex__slabs_free(params);
+  ex__slabs_free(buffers);
+  ex__graph_free(net.graph);
+}
+
+/* Twenty steps of plain gradient descent with one and with two threads. */
+static void thread_counts_agree(void **state) {
+  (void)state;
+  struct ex_error err = {0};
+  for (int32_t layout = EX_LAYOUT_NHWC; layout <= EX_LAYOUT_BLOCKED; layout++) {
+    struct net net = residual_net(16);
+    ex__graph_keep(net.graph, net.x);
+    ex_slabs *params[2];
+    for (int32_t threads = 1; threads <= 2; threads++) {
+      ex_slabs *buffers, *p;
+      assert_ok(ex__slabs_new(net.graph, EX_SLABS_PARAMS, &params[threads - 1]), &err);
+      assert_ok(ex__slabs_new(net.graph, EX_SLABS_BUFFERS, &buffers), &err);
+      p = params[threads - 1];
+      ex__slabs_init(net.graph, p, buffers, 3);
+      ex__slabs_free(buffers);
+      for (int step = 0; step < 20; step++) {
+        struct side side = {0};
+        struct options o = {.batch = 8,
+                            .threads = threads,
+                            .segment = SEGMENT,
+                            .skip = -1,
+                            .layout = (enum ex_layout)layout};
+        side_run(&side, &net, p, &o);
+        for (int32_t s = 0; s < p->n; s++)
+          for (int64_t i = 0; i < p->size[s]; i++)
+            p->data[s][i] -= (ex_real)1e-4 * (side.grads->data[s][i] - 1);
+        side_free(&side);
+      }
+    }
+    for (int32_t s = 0; s < params[0]->n; s++)
+      assert_close(params[1]->data[s], params[0]->data[s], params[0]->size[s], 1e-4, "parameters");
+    ex__slabs_free(params[0]);
+    ex__slabs_free(params[1]);
+    ex__graph_free(net.graph);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(convolutions_agree),
@@ -512,6 +599,8 @@ int main(void) {
       cmocka_unit_test(a_missing_seed_is_zero),
       cmocka_unit_test(the_same_run_gives_the_same_bits),
       cmocka_unit_test(what_is_frozen_is_untouched),
+      cmocka_unit_test(frozen_segments_agree),
+      cmocka_unit_test(thread_counts_agree),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,10 @@
  * writes, later ones add; where several gradients are slices of one array,
  * the array is zeroed before its first part is written. A seed (dout) at an
  * out port that nobody in the segment reads is used where it lies.
+ *
+ * Frozen segments run here too, so that their ports are in the order that the
+ * trained segments beside them use: with the parameters of the call and the
+ * batch-norm statistics of when they were compiled or packed, keeping nothing.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -35,6 +39,7 @@ static void free_impl(ex_program *program) {
     else
       ex__free(step->impl);
   }
+  ex__slabs_free(train->statistics);
   ex__dnn_free(train->dnn);
   ex__free(train->steps);
   ex__free(train->values);
@@ -44,7 +49,7 @@ static void free_impl(ex_program *program) {
 
 static enum ex_status compile(ex_program *program, const ex_slabs *params, const ex_slabs *buffers,
                               struct ex_error *err) {
-  (void)params, (void)buffers; /* read at every call */
+  (void)params; /* read at every call */
   struct train *train = program->impl = ex__calloc(1, sizeof *train);
   if (train == NULL) return ex__fail(err, EX_ENOMEM, "training program: no memory");
   const struct ex_program_options *options = &program->options;
@@ -56,13 +61,23 @@ static enum ex_status compile(ex_program *program, const ex_slabs *params, const
       options->layout != EX_LAYOUT_AUTO
           ? options->layout
           : ex__layout_choose(program->graph, options->batch, options->threads, options->plan);
+  train->frozen = options->frozen;
   enum ex_status status = ex__train_build(program, err);
   if (status == EX_OK) status = ex__train_place(program, err);
+  if (status == EX_OK && train->frozen) {
+    status = ex__slabs_new(program->graph, EX_SLABS_BUFFERS, &train->statistics);
+    if (status == EX_OK) ex__slabs_copy(train->statistics, buffers);
+  }
   if (status != EX_OK) {
     free_impl(program);
     program->saved_bytes = program->transient_bytes = 0;
   }
   return status;
+}
+
+static void repack(ex_program *program, const ex_slabs *params, const ex_slabs *buffers) {
+  (void)params;
+  if (train_of(program)->frozen) ex__slabs_copy(train_of(program)->statistics, buffers);
 }
 
 /* ---- ports ------------------------------------------------------------------- */
@@ -160,10 +175,12 @@ static struct fast_rows locate(const struct pass *p, int32_t value) {
 static void set_tensors(const struct pass *p, struct train_call *call) {
   const ex_graph *graph = p->run->program->graph;
   const struct ex_node *node = call->step->node;
+  const struct train *train = train_of(p->run->program);
+  const ex_slabs *buffers = train->frozen ? train->statistics : p->given->buffers;
   for (int32_t t = 0; t < node->n_tensors; t++) {
     const struct ex_tensor_info *info = ex__graph_tensor(graph, node->tensor[t]);
     bool is_buffer = info->role == EX_ROLE_BUFFER;
-    const ex_slabs *slabs = is_buffer ? p->given->buffers : p->given->params;
+    const ex_slabs *slabs = is_buffer ? buffers : p->given->params;
     const ex_slabs *grads = is_buffer ? NULL : p->given->grads;
     if (slabs != NULL) call->tensor[t] = slabs->data[info->slab] + info->offset;
     if (grads != NULL && grads->data[info->slab] != NULL)
@@ -325,6 +342,7 @@ const struct ex_backend_class ex__backend_fast_train = {
     .name = "fast training",
     .compile = compile,
     .free_impl = free_impl,
+    .repack = repack,
     .port_size = port_size,
     .to_plain = to_plain,
     .from_plain = from_plain,

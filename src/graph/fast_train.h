@@ -106,7 +106,9 @@ struct train {
   int32_t n_values, n_steps;
   struct train_value *values; /* in ports first */
   struct train_step *steps;
-  ex_dnn *dnn; /* made by the first step that wants it */
+  bool frozen;          /* run as inference would; nothing is wanted */
+  ex_slabs *statistics; /* frozen: batch-norm's, as of compiling or packing */
+  ex_dnn *dnn;          /* made by the first step that wants it */
 };
 
 static inline struct train *train_of(const ex_program *program) { return program->impl; }

@@ -83,7 +83,7 @@ static void find_wanted(const ex_program *program, struct train *train) {
     train->values[i].wanted = train->values[i].in_port >= 0 && !program->options.no_input_gradient;
   for (int32_t s = 0; s < train->n_steps; s++) {
     const struct train_step *step = &train->steps[s];
-    bool wanted = step->has_params;
+    bool wanted = step->has_params && !train->frozen;
     for (int32_t i = 0; i < step->n_in; i++) wanted |= train->values[step->in[i]].wanted;
     train->values[step->out].wanted = wanted;
   }

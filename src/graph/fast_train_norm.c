@@ -173,7 +173,7 @@ static float pivot_of(const struct train_call *call, int32_t c) {
   return call->in[0].data[(int64_t)(c / block) * value->plane * block + c % block];
 }
 
-static void set_statistics(const struct train_call *call, int32_t c, double mean, double var) {
+static void set_constants(const struct train_call *call, int32_t c, double mean, double var) {
   const struct ex_batch_norm *attr = call->step->node->attr;
   const struct train_value *value = train_in(call, 0);
   float *kept = call->saved;
@@ -183,7 +183,11 @@ static void set_statistics(const struct train_call *call, int32_t c, double mean
   float scale = call->tensor[WEIGHT][c] * (float)inverse;
   kept[KEPT_SCALE * value->channels + c] = scale;
   kept[KEPT_SHIFT * value->channels + c] = (float)(call->tensor[BIAS][c] - mean * scale);
-  double count = (double)train_of(call->program)->batch * value->plane;
+}
+
+static void move_statistics(const struct train_call *call, int32_t c, double mean, double var) {
+  const struct ex_batch_norm *attr = call->step->node->attr;
+  double count = (double)train_of(call->program)->batch * train_in(call, 0)->plane;
   double unbiased = count > 1 ? var * count / (count - 1) : var;
   float *running_mean = call->tensor[RUNNING_MEAN], *running_var = call->tensor[RUNNING_VAR];
   if (running_mean != NULL)
@@ -210,7 +214,8 @@ static void find_statistics(const struct train_call *call) {
     double sum, squares;
     fold_sums(train, &sweep, c, &sum, &squares);
     double shift = sum / count, var = squares / count - shift * shift;
-    set_statistics(call, c, pivot[c] + shift, var > 0 ? var : 0);
+    set_constants(call, c, pivot[c] + shift, var > 0 ? var : 0);
+    move_statistics(call, c, pivot[c] + shift, var > 0 ? var : 0);
   }
 }
 
@@ -237,7 +242,12 @@ static void apply(const struct train_call *call) {
 }
 
 static void forward(const struct train_call *call) {
-  find_statistics(call);
+  const float *mean = call->tensor[RUNNING_MEAN], *var = call->tensor[RUNNING_VAR];
+  if (!train_of(call->program)->frozen)
+    find_statistics(call);
+  else
+    for (int32_t c = 0; c < train_in(call, 0)->channels; c++)
+      set_constants(call, c, mean[c], var[c]);
   apply(call);
 }
 

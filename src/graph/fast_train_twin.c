@@ -91,8 +91,10 @@ static struct twin_work open_call(const struct train_call *call, char **scratch)
   const struct train_step *step = call->step;
   struct twin_work work = {.train = train};
   struct ex_op_call *twin = &work.call;
-  *twin = (struct ex_op_call){
-      .node = step->node, .batch = train->batch, .training = true, .workspace = call->saved};
+  *twin = (struct ex_op_call){.node = step->node,
+                              .batch = train->batch,
+                              .training = !train->frozen,
+                              .workspace = call->saved};
   struct ex_random random = ex__random_seed(call->pass->seed, (uint64_t)step->node_id);
   twin->seed = ex__random_u64(&random);
   memcpy(twin->tensor, call->tensor, sizeof twin->tensor);

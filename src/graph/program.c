@@ -24,7 +24,7 @@ static const struct ex_backend_class *pick_backend(const struct ex_program_optio
   static const struct ex_backend_class *const fast_infer = &ex__backend_fast_infer;
   static const struct ex_backend_class *const fast_train = &ex__backend_fast_train;
   if (options->backend == EX_BACKEND_FAST)
-    return runs_as_inference(options) ? fast_infer : fast_train;
+    return options->mode == EX_MODE_INFER ? fast_infer : fast_train;
 #endif
   (void)options;
   return &ex__backend_twin;

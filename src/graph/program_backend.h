@@ -62,8 +62,8 @@ struct ex_backend_class {
 
 extern const struct ex_backend_class ex__backend_twin;
 #ifndef EX_NO_ONEDNN
-extern const struct ex_backend_class ex__backend_fast_infer; /* EX_MODE_INFER, and frozen */
-extern const struct ex_backend_class ex__backend_fast_train;
+extern const struct ex_backend_class ex__backend_fast_infer; /* EX_MODE_INFER */
+extern const struct ex_backend_class ex__backend_fast_train; /* EX_MODE_TRAIN, frozen too */
 #endif
 
 #endif
