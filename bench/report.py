@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results of the bench as text: one line a case, and RESULTS.md."""
+
+TITLES = {
+    "b-lenet": "B-LeNet 28×28",
+    "b-lenet-1000": "B-LeNet 28×28, 1,000 classes",
+    "resnet-18": "ResNet-18 32×32",
+    "msdnet-cifar": "MSDNet 32×32",
+    "msdnet-28": "MSDNet 28×28",
+}
+NOTES = """\
+Networks: B-LeNet as in the paper (2 exits); ResNet-18 for 32×32 with an exit after each of its
+4 groups; MSDNet 32×32: 7 exits, base 4, step 2, even, channels 16, growth 6, 100 classes; MSDNet
+28×28: 4 exits, base 2, step 1, channels 8, growth 4. Weights are random.
+
+One call is one batch. *infer*: the last exit alone, earlier heads are not computed. *exits*: of
+those who reach an exit, the share given leaves there, by thresholds on the largest probability;
+all systems take the same exits. At batch 1 the figure is the mean over 64 pictures. ONNX Runtime
+runs an `If` chain at batch 1 and a Gather/Scatter compaction graph at batch 64. *train*: forward,
+sum of all exits' losses, backward, SGD with momentum. *parts*: the bodies and heads that ran, as
+Exeunt's workers measured them while they ran, over the number of threads; what is above them is
+the cost of deciding, queueing, moving survivors and waiting for the other thread.
+
+Each system runs in a process of its own; they take turns in shuffled order. Times are median
+[minimum – maximum] of the rounds; a ratio is Exeunt's time over the other's, the median of the
+rounds' own ratios. Before timing, answers agreed with PyTorch's to 1e-4. PyTorch: eager and
+TorchScript, both memory formats, passive and active waiting, AVX-512 kernels of OpenBLAS; the
+fastest was taken.
+"""
+
+
+def find(results, net, task, batch, share=None):
+    for result in results:
+        if (result["net"], result["task"], result["batch"], result.get("share")) == (
+                net, task, batch, share):
+            return result
+    return None
+
+
+def targets(results):
+    """Rows (what, target, measured or None, met); only what was measured is judged."""
+    def judge(what, result, key, most, reach=""):
+        value = result and result["ratios"].get(key)
+        return (what, f"≤ {most}{reach}", f"{value:.2f}" if value else None,
+                value is not None and value <= most)
+
+    limits = (("b-lenet", 0.9, 0.9, ""), ("resnet-18", 1.08, 1.1, " (1.0)"),
+              ("msdnet-cifar", 1.15, 1.15, " (0.95)"), ("msdnet-28", 1.15, 1.15, " (0.95)"))
+    for net, one, many, reach in limits:
+        for batch, most in ((1, one), (64, many)):
+            reach_here = "" if net == "resnet-18" and batch == 64 else reach
+            yield judge(f"{TITLES[net]}, batch {batch}, against ONNX Runtime",
+                        find(results, net, "infer", batch), "onnxruntime", most, reach_here)
+    yield judge("ResNet-18, batch 64, `--fast`, against ONNX Runtime",
+                find(results, "resnet-18", "infer", 64), "exeunt_fast_to_onnxruntime", 0.65)
+    for net, most, reach in (("resnet-18", 0.62, ""), ("msdnet-28", 0.35, " (0.25)")):
+        yield judge(f"training step, {TITLES[net]}, batch 64, against PyTorch",
+                    find(results, net, "train", 64), "pytorch", most, reach)
+    for net in [limit[0] for limit in limits]:
+        for batch in (1, 64):
+            for share in (0.5, 0.9):
+                result = find(results, net, "exits", batch, share)
+                what = f"{TITLES[net]}, batch {batch}, {share:.0%} leave at each exit"
+                yield judge(what + ", against its parts", result, "parts", 1.05)
+                if batch == 64:
+                    yield judge(what + ", against ONNX Runtime's compaction", result,
+                                "onnxruntime", 1.0)
+    yield memory_target(find(results, "resnet-18", "train", 64))
+
+
+def memory_target(result):
+    value = result and result.get("peak_bytes")
+    return ("peak memory of training ResNet-18, batch 64", "< 500 MB",
+            f"{value / 1e6:.0f} MB" if value else None, bool(value) and value < 500e6)
+
+
+def duration(ns):
+    for unit, scale in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        if ns >= scale:
+            return f"{ns / scale:.3g} {unit}"
+    return f"{ns:.3g} ns"
+
+
+def spread(summary):
+    if summary is None:
+        return "–"
+    return (f"{duration(summary['median'])} [{duration(summary['minimum'])} – "
+            f"{duration(summary['maximum'])}]")
+
+
+def case(result):
+    share = f" {result['share']:.0%}" if "share" in result else ""
+    return f"{result['task']}{share}, batch {result['batch']}"
+
+
+def ratios(result, keys):
+    return [f"{result['ratios'][key]:.2f}" if key in result["ratios"] else "–" for key in keys]
+
+
+def line(result):
+    texts = [f"{system} {duration(result[system + '_ns']['median'])}"
+             for system in ("exeunt", "exeunt_fast", "onnxruntime", "pytorch")
+             if result[system + "_ns"]]
+    against = [f"{key} {value:.2f}" for key, value in result["ratios"].items()]
+    more = f"; peak {result['peak_bytes'] / 1e6:.0f} MB" if "peak_bytes" in result else ""
+    if "decide_ns" in result:
+        more += f"; a decision {duration(result['decide_ns']['median'])}"
+    return f"{result['net']} {case(result)}: {', '.join(texts)}; ratio to {', '.join(against)}{more}"
+
+
+def table(head, rows):
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+    yield ""
+
+
+def measured_rows(results):
+    for result in results:
+        yield [TITLES[result["net"]], case(result),
+               *(spread(result[system + "_ns"])
+                 for system in ("exeunt", "exeunt_fast", "onnxruntime", "pytorch")),
+               *ratios(result, ("onnxruntime", "pytorch", "parts"))]
+
+
+def exit_rows(results):
+    for result in results:
+        if "share" in result:
+            yield [TITLES[result["net"]], case(result), ", ".join(map(str, result["exit_counts"])),
+                   spread(result["parts_ns"]), spread(result["decide_ns"])]
+
+
+def document(results):
+    judged = [row for row in targets(results) if row[2] is not None]
+    missed = [row for row in judged if not row[3]]
+    first = results[0]
+    versions = {k: v for result in results for k, v in result["versions"].items()}
+    lines = ["# Measured speed", "",
+             f"{first['machine']}. {first['date']}. {first['threads']} threads, "
+             f"{first['rounds']} rounds. Exeunt {versions['exeunt']}"
+             + (f", ONNX Runtime {versions['onnxruntime']}" if "onnxruntime" in versions else "")
+             + f", PyTorch {versions['pytorch']}. Made by `make bench`.", "",
+             f"## Targets: {len(judged) - len(missed)} of {len(judged)} met", ""]
+    lines += table(("what", "target", "measured", ""),
+                   [(what, target, value, "met" if met else "**missed**")
+                    for what, target, value, met in judged])
+    lines += ["## Times", ""]
+    lines += table(("network", "case", "Exeunt", "Exeunt `--fast`", "ONNX Runtime", "PyTorch",
+                    "ratio to ONNX Runtime", "to PyTorch", "to its parts"), measured_rows(results))
+    lines += ["## With exits", ""]
+    lines += table(("network", "case", "of 64 leave at exit 0, 1, …", "bodies and heads that ran",
+                    "one decision"), exit_rows(results))
+    lines += ["## What was measured, and how", "", NOTES]
+    return "\n".join(lines)
