@@ -63,7 +63,7 @@ static enum ex_status check_value(const ex_net *net, int32_t point, int32_t valu
 
 static enum ex_status check_points(const ex_net *net, struct ex_error *err) {
   int32_t previous = -1;
-  for (int32_t p = 0; p < net->n_points; p++) {
+  for (int32_t p = 0; p < net->n_points && p < EX_MAX_POINTS; p++) {
     const struct ex_point *point = &net->points[p];
     if (point->stage <= previous || point->stage >= net->n_stages)
       return ex__fail(err, EX_EINVAL, "point %d: stage = %d; must be in [%d, %d]", (int)p,

@@ -101,7 +101,7 @@ static void build_head(ex_builder *builder, const struct resnet *p, int32_t x, b
 
 static int32_t build_group(ex_builder *builder, const struct resnet *p, int32_t group, int32_t x) {
   for (int32_t i = 0; i < ex__zoo_int(&p->blocks, group); i++) {
-    char name[32];
+    char name[48];
     snprintf(name, sizeof name, "group%d.block%d", (int)group + 1, (int)i + 1);
     x = ex__zoo_residual(builder, name, x, ex__zoo_int(&p->widths, group),
                          i == 0 ? ex__zoo_int(&p->strides, group) : 1);
