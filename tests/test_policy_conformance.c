@@ -30,10 +30,6 @@ static struct ex_observation observe(const ex_trace *trace, int32_t point, int32
                                  trace->gate != NULL ? (double)trace->gate[at] : NAN};
 }
 
-static struct ex_list *thresholds(ex_policy *policy) {
-  return (struct ex_list *)(void *)(policy->values + policy->class->threshold_offset);
-}
-
 static int compare(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
@@ -62,9 +58,9 @@ static int32_t make_variants(const struct ex_policy_class *class, const ex_trace
   for (double share = 0; class->score != NULL && share <= 1; share += 0.25) {
     ex_policy *policy = &variants[n++];
     *policy = variants[0];
-    thresholds(policy)->n = trace->n_points - 1;
+    ex__policy_thresholds(policy)->n = trace->n_points - 1;
     for (int32_t p = 0; p < trace->n_points - 1; p++)
-      thresholds(policy)->value[p] = quantile(policy, trace, p, share);
+      ex__policy_thresholds(policy)->value[p] = quantile(policy, trace, p, share);
   }
   for (int32_t i = 0; class->candidate != NULL && n < MAX_VARIANTS; i++, n++) {
     variants[n] = variants[0];
@@ -214,8 +210,8 @@ static void not_finite_goes_on(void **state) {
     struct ex_error err;
     assert_ok(ex__policy_init(&policy, class->name, POINTS, 2, &err), &err);
     if (class->score != NULL) {
-      thresholds(&policy)->n = 1;
-      thresholds(&policy)->value[0] = class->leave_at(0.5);
+      ex__policy_thresholds(&policy)->n = 1;
+      ex__policy_thresholds(&policy)->value[0] = class->leave_at(0.5);
     }
     ex__policy_replay(&policy, trace, NULL, outcomes);
     for (int32_t i = 0; i < N; i++) assert_int_equal(outcomes[i].point, POINTS - 1);
@@ -233,17 +229,17 @@ static void thresholds_mean_what_the_score_says(void **state) {
     struct ex_env env = {INT64_MAX, 1, -1};
     _Alignas(16) unsigned char scratch[EX_MAX_POLICY_SCRATCH];
     assert_ok(ex__policy_init(&policy, class->name, 2, OUTPUTS, &err), &err);
-    thresholds(&policy)->n = 1;
+    ex__policy_thresholds(&policy)->n = 1;
     for (int32_t i = 0; i < N; i++) {
       struct ex_observation seen = observe(trace, 0, i);
       double score = class->score(policy.values, &seen);
-      thresholds(&policy)->value[0] = class->leave_at(score);
+      ex__policy_thresholds(&policy)->value[0] = class->leave_at(score);
       memset(scratch, 0, sizeof scratch);
       assert_int_equal(ex__policy_decide(&policy, scratch, &env, &seen).action, EX_LEAVE);
-      thresholds(&policy)->value[0] = class->leave_at(nextafter(score, INFINITY));
+      ex__policy_thresholds(&policy)->value[0] = class->leave_at(nextafter(score, INFINITY));
       memset(scratch, 0, sizeof scratch);
       assert_int_equal(ex__policy_decide(&policy, scratch, &env, &seen).action, EX_GO_ON);
-      thresholds(&policy)->value[0] = class->threshold_off;
+      ex__policy_thresholds(&policy)->value[0] = class->threshold_off;
       memset(scratch, 0, sizeof scratch);
       assert_int_equal(ex__policy_decide(&policy, scratch, &env, &seen).action, EX_GO_ON);
     }
@@ -264,7 +260,7 @@ static void leaving_is_monotone_in_each_threshold(void **state) {
     ex__policy_replay(policy, trace, NULL, careful);
     for (int32_t p = 0; p < POINTS - 1; p++) {
       ex_policy bolder = *policy;
-      thresholds(&bolder)->value[p] = quantile(policy, trace, p, 0.5);
+      ex__policy_thresholds(&bolder)->value[p] = quantile(policy, trace, p, 0.5);
       ex__policy_replay(&bolder, trace, NULL, bold);
       for (int32_t i = 0; i < N; i++) assert_true(bold[i].point <= careful[i].point);
     }

@@ -46,10 +46,4 @@ enum ex_status ex__calibrate(const ex_policy *policy, const ex_trace *select,
 enum ex_status ex__receipt_verify(const json_t *receipt, const ex_policy *policy,
                                   const ex_trace *certify, json_t **report, struct ex_error *err);
 
-/* Quotas → thresholds on survivors: at point k the top ⌊n·quota[k]⌋ of those
- * still here leave; a quota of 0 lets nobody leave; ties leave together.
- * quota [n_points], sums to 1; for rules with a score. */
-enum ex_status ex__quota_thresholds(ex_policy *policy, const ex_trace *trace, const double *quota,
-                                    struct ex_error *err);
-
 #endif

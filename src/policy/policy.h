@@ -93,6 +93,14 @@ struct ex_policy { /* flat: copy it by assignment */
   _Alignas(8) unsigned char values[EX_MAX_POLICY_VALUES];
 };
 
+/* Of a rule with a score: its thresholds, to read and to change. */
+static inline const struct ex_list *ex__policy_thresholds_of(const ex_policy *policy) {
+  return (const struct ex_list *)(const void *)(policy->values + policy->class->threshold_offset);
+}
+static inline struct ex_list *ex__policy_thresholds(ex_policy *policy) {
+  return (struct ex_list *)(void *)(policy->values + policy->class->threshold_offset);
+}
+
 /* Defaults; an unknown name lists the known. */
 enum ex_status ex__policy_init(ex_policy *policy, const char *name, int32_t n_points,
                                int32_t n_outputs, struct ex_error *err);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * calibrate/bound: one-sided bounds for what was counted on a finite split.
+ */
+#ifndef EX_CALIBRATE_BOUND_H
+#define EX_CALIBRATE_BOUND_H
+
+#include <stdint.h>
+
+/* Two classifiers on the same samples; those on which both are right or both
+ * wrong say nothing about the difference. */
+struct ex_pairs {
+  int32_t n;
+  int32_t lost; /* full depth is right, the policy wrong */
+  int32_t won;  /* the other way round */
+};
+
+/* Of the hypothesis "the expected drop of accuracy is ≥ drop" (a share in
+ * [−1, 1]): at most `alpha` with probability alpha where it is true. */
+double ex__drop_p_value(const struct ex_pairs *pairs, double drop);
+/* Smallest drop that is refuted at level alpha: a (1 − alpha) upper bound. */
+double ex__drop_upper(const struct ex_pairs *pairs, double alpha);
+/* Fewest samples with which a policy that never differs from full depth would
+ * be shown to lose at most `drop` (> 0). */
+int64_t ex__drop_least_n(double drop, double alpha);
+
+/* Of a mean, from n independent values with this sum and sum of squares. */
+double ex__mean_upper(double sum, double sum_of_squares, int32_t n, double alpha);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * calibrate/receipt: what was promised, on what evidence, for which weights
+ * and samples; and whether it still holds.
+ *
+ * A receipt is `empirical`: each bound holds with confidence 0.9 for samples
+ * like those of the certify split. Times are information: they belong to a
+ * machine, so verification does not compare them.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "calibrate/calibrate.h"
+#include "calibrate/calibrate_internal.h"
+
+static json_t *exit_shares(const struct ex_estimate *estimate, int32_t n_points) {
+  json_t *shares = json_array();
+  for (int32_t p = 0; p < n_points; p++)
+    json_array_append_new(shares, json_real((double)estimate->exits[p] / estimate->pairs.n));
+  return shares;
+}
+
+/* One split's figures; NULL when memory is short. */
+static json_t *split_to_json(const ex_trace *trace, const struct ex_estimate *estimate) {
+  json_t *json =
+      json_pack("{s:s, s:i, s:f, s:f, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:o}", "samples",
+                trace->samples, "n", (int)estimate->pairs.n, "accuracy", 100 * estimate->accuracy,
+                "full_accuracy", 100 * estimate->full_accuracy, "lost", (int)estimate->pairs.lost,
+                "won", (int)estimate->pairs.won, "drop", 100 * estimate->drop, "drop_bound",
+                100 * estimate->drop_upper, "macs", estimate->macs, "macs_share",
+                estimate->macs / estimate->full_macs, "macs_share_bound",
+                estimate->macs_upper / estimate->full_macs, "exit_shares",
+                exit_shares(estimate, trace->n_points));
+  if (json == NULL || !(estimate->ns > 0)) return json;
+  json_object_set_new(json, "latency_us", json_real(estimate->ns / 1000));
+  json_object_set_new(json, "latency_us_bound", json_real(estimate->ns_upper / 1000));
+  json_object_set_new(json, "full_latency_us", json_real(estimate->full_ns / 1000));
+  return json;
+}
+
+/* Whether each exit is on, and what it saves; for rules with thresholds. */
+static json_t *exits_to_json(const ex_policy *policy, const ex_trace *trace) {
+  double saved[EX_MAX_POINTS];
+  json_t *exits = json_array();
+  if (ex__exit_savings(policy, trace, saved, NULL) != EX_OK) return exits;
+  const struct ex_list *list = ex__policy_thresholds_of(policy);
+  double full = (double)trace->cost.direct_macs[trace->n_points - 1];
+  for (int32_t p = 0; p < trace->n_points - 1; p++) {
+    bool on = list->n > 0 && list->value[list->n == 1 ? 0 : p] != policy->class->threshold_off;
+    json_array_append_new(exits, json_pack("{s:i, s:b, s:f}", "exit", (int)p, "on", on,
+                                           "saved_macs_share", saved[p] / full));
+  }
+  return exits;
+}
+
+static json_t *constraint_to_json(const struct ex_constraint *constraint) {
+  return json_pack("{s:s, s:f, s:s}", "kind", ex__constraint_name(constraint->kind), "value",
+                   constraint->value, "unit", ex__constraint_unit(constraint->kind));
+}
+
+enum ex_status ex__receipt_make(const ex_policy *policy, const struct ex_candidates *candidates,
+                                int32_t n_tested, const ex_trace *select, const ex_trace *certify,
+                                const struct ex_calibrate_options *options, json_t **out,
+                                struct ex_error *err) {
+  struct ex_estimate on_select, on_certify;
+  EX_TRY(ex__estimate(policy, select, ex__calibrate_alpha, &on_select, err));
+  EX_TRY(ex__estimate(policy, certify, ex__calibrate_alpha, &on_certify, err));
+  char version[32];
+  snprintf(version, sizeof version, "%d.%d.%d", EX_VERSION_MAJOR, EX_VERSION_MINOR,
+           EX_VERSION_PATCH);
+  json_t *search =
+      json_pack("{s:s, s:i, s:i, s:b}", "method", candidates->method, "candidates",
+                (int)candidates->n, "tested", (int)n_tested, "exact", (int)candidates->exact);
+  json_t *receipt = json_pack(
+      "{s:s, s:s, s:o, s:f, s:o, s:s, s:o, s:o, s:o, s:o, s:b}", "kind", "empirical", "version",
+      version, "constraint", constraint_to_json(&options->constraint), "confidence",
+      1 - ex__calibrate_alpha, "policy", ex__policy_to_json(policy), "weights", select->weights,
+      "search", search, "select", split_to_json(select, &on_select), "certify",
+      split_to_json(certify, &on_certify), "exits", exits_to_json(policy, select), "met",
+      (int)ex__constraint_met(&options->constraint, &on_certify));
+  if (receipt != NULL && options->date != NULL &&
+      json_object_set_new(receipt, "date", json_string(options->date)) != 0) {
+    json_decref(receipt);
+    receipt = NULL;
+  }
+  *out = receipt;
+  return receipt != NULL ? EX_OK : ex__fail(err, EX_ENOMEM, "calibrate: no memory for a receipt");
+}
+
+/* ---- verifying ---------------------------------------------------------- */
+
+struct verification {
+  json_t *checks;
+  bool held;
+};
+
+static void note(struct verification *verification, const char *what, json_t *promised,
+                 json_t *found, bool ok) {
+  json_t *check = json_pack("{s:s, s:o, s:o, s:b}", "what", what, "promised", promised, "found",
+                            found, "ok", (int)ok);
+  if (check == NULL || json_array_append_new(verification->checks, check) != 0) ok = false;
+  verification->held = verification->held && ok;
+}
+
+static void note_text(struct verification *verification, const char *what, const char *promised,
+                      const char *found) {
+  note(verification, what, json_string(promised), json_string(found), strcmp(promised, found) == 0);
+}
+
+/* The figures are computed again from the same bits, so they are the same. */
+static void note_number(struct verification *verification, const char *what, double promised,
+                        double found) {
+  note(verification, what, json_real(promised), json_real(found),
+       fabs(promised - found) <= 1e-9 * fmax(1, fabs(promised)));
+}
+
+static enum ex_status read_number(const json_t *split, const char *key, double *out,
+                                  struct ex_error *err) {
+  return ex__json_real(split, key, "receipt: certify", -1e18, 1e18, out, err);
+}
+
+static enum ex_status check_figures(const json_t *split, const struct ex_estimate *found,
+                                    struct verification *verification, struct ex_error *err) {
+  const struct {
+    const char *key;
+    double found;
+  } figures[] = {
+      {"n", found->pairs.n},
+      {"accuracy", 100 * found->accuracy},
+      {"full_accuracy", 100 * found->full_accuracy},
+      {"drop", 100 * found->drop},
+      {"drop_bound", 100 * found->drop_upper},
+      {"macs", found->macs},
+      {"macs_share", found->macs / found->full_macs},
+      {"macs_share_bound", found->macs_upper / found->full_macs},
+  };
+  for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+    double promised;
+    EX_TRY(read_number(split, figures[i].key, &promised, err));
+    note_number(verification, figures[i].key, promised, figures[i].found);
+  }
+  return EX_OK;
+}
+
+static enum ex_status check_constraint(const json_t *receipt, const struct ex_estimate *found,
+                                       struct verification *verification, struct ex_error *err) {
+  const json_t *json;
+  const char *name;
+  struct ex_constraint constraint;
+  EX_TRY(ex__json_object(receipt, "constraint", "receipt", &json, err));
+  EX_TRY(ex__json_string(json, "kind", "receipt: constraint", &name, err));
+  EX_TRY(ex__json_real(json, "value", "receipt: constraint", 0, 1e18, &constraint.value, err));
+  int kind = 0;
+  while (kind <= EX_CONSTRAINT_LATENCY &&
+         strcmp(name, ex__constraint_name((enum ex_constraint_kind)kind)) != 0)
+    kind++;
+  if (kind > EX_CONSTRAINT_LATENCY)
+    return ex__fail(err, EX_EFORMAT,
+                    "receipt: constraint kind = \"%.40s\"; must be drop, macs or latency", name);
+  constraint.kind = (enum ex_constraint_kind)kind;
+  if (constraint.kind == EX_CONSTRAINT_LATENCY) return EX_OK; /* information only */
+  note(verification, "constraint", json_real(constraint.value),
+       json_real(ex__constraint_bound(constraint.kind, found)),
+       ex__constraint_met(&constraint, found));
+  return EX_OK;
+}
+
+static enum ex_status verify(const json_t *receipt, const ex_policy *policy,
+                             const ex_trace *certify, struct verification *verification,
+                             struct ex_error *err) {
+  const char *weights, *samples;
+  const json_t *split, *promised;
+  struct ex_estimate found;
+  EX_TRY(ex__json_string(receipt, "weights", "receipt", &weights, err));
+  EX_TRY(ex__json_object(receipt, "certify", "receipt", &split, err));
+  EX_TRY(ex__json_object(receipt, "policy", "receipt", &promised, err));
+  EX_TRY(ex__json_string(split, "samples", "receipt: certify", &samples, err));
+  if (certify->n_points != policy->n_points || certify->n_outputs != policy->n_outputs)
+    return ex__fail(err, EX_ESHAPE,
+                    "certify: trace of %d exits and %d outputs; the policy is for %d and %d",
+                    (int)certify->n_points, (int)certify->n_outputs, (int)policy->n_points,
+                    (int)policy->n_outputs);
+  note_text(verification, "weights", weights, certify->weights);
+  note_text(verification, "samples", samples, certify->samples);
+  json_t *actual = ex__policy_to_json(policy);
+  if (actual == NULL) return ex__fail(err, EX_ENOMEM, "verify: no memory");
+  note(verification, "policy", json_deep_copy(promised), actual,
+       json_equal((json_t *)(uintptr_t)promised, actual) == 1);
+  EX_TRY(ex__estimate(policy, certify, ex__calibrate_alpha, &found, err));
+  EX_TRY(check_figures(split, &found, verification, err));
+  return check_constraint(receipt, &found, verification, err);
+}
+
+enum ex_status ex__receipt_verify(const json_t *receipt, const ex_policy *policy,
+                                  const ex_trace *certify, json_t **report, struct ex_error *err) {
+  struct verification verification = {.checks = json_array(), .held = true};
+  *report = NULL;
+  enum ex_status status = verify(receipt, policy, certify, &verification, err);
+  if (status != EX_OK) {
+    json_decref(verification.checks);
+    return status;
+  }
+  *report = json_pack("{s:b, s:o}", "held", (int)verification.held, "checks", verification.checks);
+  return *report != NULL ? EX_OK : ex__fail(err, EX_ENOMEM, "verify: no memory for the report");
+}
