@@ -66,14 +66,18 @@ static void add_formatted(struct ex_text *text, const char *format, va_list args
   va_end(again);
 }
 
-void ex__text_add(struct ex_text *text, const char *format, ...) {
+void ex__text_add_list(struct ex_text *text, const char *format, va_list args) {
   locale_t c_locale;
   locale_t before = enter_c_locale(&c_locale);
+  add_formatted(text, format, args);
+  leave_c_locale(c_locale, before);
+}
+
+void ex__text_add(struct ex_text *text, const char *format, ...) {
   va_list args;
   va_start(args, format);
-  add_formatted(text, format, args);
+  ex__text_add_list(text, format, args);
   va_end(args);
-  leave_c_locale(c_locale, before);
 }
 
 void ex__text_add_bytes(struct ex_text *text, const void *bytes, size_t n) {

@@ -6,6 +6,7 @@
 #ifndef EX_BASE_TEXT_H
 #define EX_BASE_TEXT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -19,6 +20,9 @@ struct ex_text {
 
 __attribute__((format(printf, 2, 3))) void ex__text_add(struct ex_text *text, const char *format,
                                                         ...);
+/* The same, from the arguments of a function that formats on behalf of its caller. */
+__attribute__((format(printf, 2, 0))) void ex__text_add_list(struct ex_text *text,
+                                                             const char *format, va_list args);
 void ex__text_add_bytes(struct ex_text *text, const void *bytes, size_t n);
 enum ex_status ex__text_status(const struct ex_text *text);
 void ex__text_clear(struct ex_text *text); /* frees */
