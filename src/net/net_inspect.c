@@ -19,6 +19,8 @@ static json_t *shape_to_json(const struct ex_shape *shape) {
   return NULL;
 }
 
+static json_int_t bytes_of(int64_t elements) { return elements * (int64_t)sizeof(ex_real); }
+
 static json_t *exit_to_json(const ex_net *net, const struct ex_cost *cost, int32_t p) {
   int32_t stage = net->points[p].stage;
   int64_t body = 0;
@@ -27,8 +29,7 @@ static json_t *exit_to_json(const ex_net *net, const struct ex_cost *cost, int32
   double full = (double)cost->macs[net->n_points - 1];
   return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "exit", (int)p, "stage",
                    (int)stage, "macs", (json_int_t)cost->macs[p], "params",
-                   (json_int_t)cost->params[p], "bytes",
-                   (json_int_t)(cost->params[p] * (int64_t)sizeof(ex_real)), "direct_macs",
+                   (json_int_t)cost->params[p], "bytes", bytes_of(cost->params[p]), "direct_macs",
                    (json_int_t)cost->direct_macs[p], "body_macs", (json_int_t)body, "head_macs",
                    (json_int_t)cost->head_macs[p], "gate_macs", (json_int_t)cost->gate_macs[p],
                    "share", full > 0 ? (double)cost->macs[p] / full : 1.0);
@@ -79,7 +80,7 @@ static json_t *cut_to_json(const ex_net *net, const int32_t *last, int32_t stage
     if (node->segment / EX_N_PARTS > stage || last[id] <= stage) continue;
     json_t *value =
         json_pack("{s:i, s:o, s:I}", "value", (int)id, "shape", shape_to_json(&node->shape),
-                  "bytes", (json_int_t)(ex__shape_count(&node->shape) * (int64_t)sizeof(ex_real)));
+                  "bytes", bytes_of(ex__shape_count(&node->shape)));
     ok = json_array_append_new(cut, value) == 0;
   }
   if (ok) return cut;

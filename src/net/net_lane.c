@@ -85,7 +85,7 @@ static void scatter(const ex_lane *lane, const struct port *port, ex_real *const
     copy(state[i] + port->state, lane->gather + port->gather + i * port->size, port->size);
 }
 
-/* Runs 1 << k samples; `result` [1 << k][size] receives the value `wanted`. */
+/* Runs 1 << k samples; `result` [1 << k][size], or NULL, receives the value `wanted`. */
 static void run_size(ex_lane *lane, int32_t s, int32_t k, ex_real *const *state, int32_t wanted,
                      ex_real *result) {
   const struct segment *segment = &lane->compiled->segments[s];
@@ -104,7 +104,7 @@ static void run_size(ex_lane *lane, int32_t s, int32_t k, ex_real *const *state,
   for (int32_t i = 0; i < segment->n_out; i++) {
     const struct port *port = &segment->out[i];
     if (n > 1 && port->state >= 0) scatter(lane, port, state, n);
-    if (port->value == wanted) copy(result, lane->out[i], n * port->size);
+    if (result != NULL && port->value == wanted) copy(result, lane->out[i], n * port->size);
   }
 }
 

@@ -90,7 +90,7 @@ static double loss(const ex_real *output, int32_t n_outputs, int32_t target) {
   ex_real second;
   double most = output[largest(output, n_outputs, &second)], sum = 0;
   for (int32_t i = 0; i < n_outputs; i++) sum += exp(output[i] - most);
-  return log(sum) - (output[target] - most);
+  return log(fmax(sum, 1)) - (output[target] - most); /* the largest alone adds 1 */
 }
 
 extern const struct ex_task ex__task_classification;
