@@ -401,6 +401,21 @@ static void growing_segments_agree(void **state) {
   check(growing_net());
 }
 
+static void large_batches_agree(void **state) {
+  (void)state;
+  for (int which = 0; which < 2; which++)
+    for (int32_t layout = EX_LAYOUT_NHWC; layout <= EX_LAYOUT_BLOCKED; layout++) {
+      struct net net = which ? growing_net() : residual_net(16);
+      ex__graph_keep(net.graph, net.x);
+      check_one(&net, (struct options){.batch = 64,
+                                       .threads = 2,
+                                       .segment = SEGMENT,
+                                       .layout = (enum ex_layout)layout,
+                                       .skip = -1});
+      ex__graph_free(net.graph);
+    }
+}
+
 /* B-LeNet's kind: convolution, pooling, ReLU, flattened into linear layers. */
 static void plain_segments_agree(void **state) {
   (void)state;
@@ -595,6 +610,7 @@ int main(void) {
       cmocka_unit_test(sums_and_products_agree),
       cmocka_unit_test(residual_segments_agree),
       cmocka_unit_test(growing_segments_agree),
+      cmocka_unit_test(large_batches_agree),
       cmocka_unit_test(plain_segments_agree),
       cmocka_unit_test(a_missing_seed_is_zero),
       cmocka_unit_test(the_same_run_gives_the_same_bits),
