@@ -34,6 +34,7 @@ static void free_impl(ex_program *program) {
     ex__free(step->tap);
     ex__free(step->start);
     ex__free(step->mask);
+    ex__free(step->pixel);
   }
   ex__dnn_free(fast->dnn);
   ex__free(fast->steps);

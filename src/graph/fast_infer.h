@@ -76,6 +76,7 @@ struct fast_step {
   int32_t n_taps, n_vectors, block, n_blocks, last;
   int32_t *tap, *start;
   uint16_t *mask;
+  int64_t *pixel;               /* channels last: offsets of pixels, then of taps */
   const ex_dnn_op *op;          /* oneDNN */
   int32_t op_batch, op_threads; /* for which it was made */
   bool lays_nhwc;               /* the source is first made dense and channels last */
@@ -88,6 +89,7 @@ struct fast {
   const struct ex_kernels *kernels;
   ex_dnn *dnn; /* NULL: nothing of this program needs it */
   int32_t batch, threads;
+  int32_t block;    /* of the ports of a frozen segment, where training has blocks; else 0 */
   bool nhwc;        /* the layout of rank-3 values but the graph's input */
   int32_t n_values; /* in ports first, then the nodes */
   struct fast_value *values;
@@ -118,7 +120,7 @@ void ex__fast_choose_kind(const struct fast *fast, struct fast_step *step);
 /* Whether the planar kernels can do this convolution. */
 bool ex__fast_planar_can(const struct ex_node *node, const struct ex_shape *in);
 extern const struct fast_kind ex__fast_nothing, ex__fast_twin, ex__fast_conv_planar,
-    ex__fast_conv_nhwc, ex__fast_linear;
+    ex__fast_conv_lanes, ex__fast_conv_nhwc, ex__fast_linear;
 
 /* One sample of a value of rank 3, from channels last (pixel_step apart) to plain and back. */
 void ex__fast_to_plain(const struct ex_shape *shape, const float *in, int64_t pixel_step,

@@ -5,10 +5,9 @@
  * fast_kernels_template.h holds the code; fast_kernels_{avx512,avx2,base}.c
  * compile it for theirs, and ex__kernels picks by the processor it runs on.
  *
- * The law: an output's sum runs over (input channel, kernel row, kernel
- * column) in this order, one fused multiply-add after another, starting from
- * the bias. How outputs are cut into blocks, and how many samples or threads
- * there are, changes no bit.
+ * The law: an output's sum starts from the bias and goes over its inputs in
+ * one fixed order, one fused multiply-add after another. How outputs are cut
+ * into blocks, and how many samples or threads there are, changes no bit.
  */
 #ifndef EX_GRAPH_FAST_KERNELS_H
 #define EX_GRAPH_FAST_KERNELS_H
@@ -54,6 +53,28 @@ struct ex_planar_source {
   int32_t phase_step, channel_step;             /* elements */
 };
 
+/* ---- channels-last convolution ---------------------------------------------- */
+
+/* Vectors lie along the output channels. Pixel p sees, for tap t and input
+ * channel c, src[pixel[p] + tap[t] + c]. */
+struct ex_nhwc_call {
+  const float *src;
+  const int64_t *pixel; /* of the first pixel of the block */
+  const int64_t *tap;   /* [n_taps] */
+  int32_t n_channels, n_taps;
+  const float *weights;  /* [n_taps][n_channels][vectors × lanes] */
+  const float *bias;     /* [vectors × lanes] */
+  float *out;            /* first pixel, first channel */
+  int64_t out_step;      /* elements from pixel to pixel */
+  const float *residual; /* NULL: none */
+  int64_t residual_step;
+  int32_t last; /* channels of the last vector */
+  bool relu;
+};
+typedef void ex_nhwc_kernel(const struct ex_nhwc_call *call);
+
+enum { EX_NHWC_VECTORS = 4, EX_NHWC_PIXELS = 24 };
+
 /* ---- rows ------------------------------------------------------------------ */
 
 /* n_rows rows of n elements; a row of operand i begins row_step[i] after the last. */
@@ -79,6 +100,9 @@ struct ex_kernels {
   ex_planar_kernel *const (*planar)[12];
   int32_t max_count[EX_PLANAR_BLOCKS]; /* vectors per block size − 1 */
   int32_t block_for[4];                /* the largest block where 1, 2, 3, ≥ 4 vectors are left */
+  /* [vectors − 1][pixels − 1] */
+  ex_nhwc_kernel *const (*nhwc)[EX_NHWC_PIXELS];
+  int32_t max_pixels[EX_NHWC_VECTORS];
   void (*planar_source)(const struct ex_planar_source *source, const float *in, int32_t n_channels,
                         int64_t in_step, float *to);
   /* out [n_out] = bias + in [n_in] · weights [n_out / lanes][n_in][lanes] */

@@ -38,6 +38,7 @@ static inline __attribute__((always_inline)) vector4 relu_of(vector4 v) {
 #define NAME "base"
 #define BLOCKS(X) \
   X(1, 6) X(2, 4) X(3, 3) X(4, 2) X(5, 2) X(6, 2) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1) X(12, 1)
+#define NHWC_BLOCKS(X) X(1, 12) X(2, 6) X(3, 3)
 #define BLOCK_FOR \
   { 12, 6, 4, 6 }
 #define FINISH finish_by_lane

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * graph/fast_kernels_template: the loops, in terms of what the including file
- * defines: TARGET, LANES, VECTOR and its operations, BLOCKS, FINISH. A NaN
+ * defines: TARGET, LANES, VECTOR and its operations, BLOCKS, NHWC_BLOCKS, FINISH. A NaN
  * goes through every relu and maximum: who reads an answer must see it.
  *
  * Not a header in the usual sense: it is included once per instruction set.
@@ -138,6 +138,75 @@ TARGET static void planar_source(const struct ex_planar_source *s, const float *
       else
         lay_phase(s, in, s->phase[p][0], s->phase[p][1], to + (int64_t)p * s->phase_step);
 }
+
+/* ---- channels-last convolution ----------------------------------------------- */
+
+INLINE void nhwc_store(VECTOR sum, float *out, int32_t n) {
+  if (n == LANES) {
+    STORE(out, sum);
+    return;
+  }
+  float lane[LANES];
+  STORE(lane, sum);
+  for (int32_t i = 0; i < n; i++) out[i] = lane[i];
+}
+
+INLINE void nhwc_block(const struct ex_nhwc_call *call, const int vectors, const int pixels) {
+  VECTOR sum[EX_NHWC_PIXELS][EX_NHWC_VECTORS], w[EX_NHWC_VECTORS];
+  const float *from[EX_NHWC_PIXELS];
+  UNROLL for (int v = 0; v < vectors; v++) {
+    VECTOR bias = LOAD(call->bias + v * LANES);
+    UNROLL for (int p = 0; p < pixels; p++) sum[p][v] = bias;
+  }
+  const float *weight = call->weights;
+  for (int32_t t = 0; t < call->n_taps; t++) {
+    UNROLL for (int p = 0; p < pixels; p++) from[p] = call->src + call->pixel[p] + call->tap[t];
+    for (int64_t c = 0; c < call->n_channels; c++, weight += vectors * LANES) {
+      UNROLL for (int v = 0; v < vectors; v++) w[v] = LOAD(weight + v * LANES);
+      UNROLL for (int p = 0; p < pixels; p++) {
+        VECTOR x = SPREAD(from[p][c]);
+        UNROLL for (int v = 0; v < vectors; v++) sum[p][v] = FMA(x, w[v], sum[p][v]);
+      }
+    }
+  }
+  UNROLL for (int p = 0; p < pixels; p++) {
+    float *out = call->out + p * call->out_step;
+    UNROLL for (int v = 0; v < vectors; v++) {
+      VECTOR y = sum[p][v];
+      int32_t n = v == vectors - 1 ? call->last : LANES;
+      if (call->residual != NULL)
+        y = ADD(y, LOAD_SOME(call->residual + p * call->residual_step + v * LANES, n));
+      if (call->relu) y = RELU(y);
+      nhwc_store(y, out + v * LANES, n);
+    }
+  }
+}
+
+#define NHWC(v, p) \
+  TARGET static void nhwc_##v##_##p(const struct ex_nhwc_call *call) { nhwc_block(call, v, p); }
+#define NHWC_3(v) NHWC(v, 1) NHWC(v, 2) NHWC(v, 3)
+#define NHWC_6(v) NHWC_3(v) NHWC(v, 4) NHWC(v, 5) NHWC(v, 6)
+#define NHWC_9(v) NHWC_6(v) NHWC(v, 7) NHWC(v, 8) NHWC(v, 9)
+#define NHWC_12(v) NHWC_9(v) NHWC(v, 10) NHWC(v, 11) NHWC(v, 12)
+#define NHWC_24(v)                                                                                \
+  NHWC_12(v)                                                                                      \
+  NHWC(v, 13)                                                                                     \
+  NHWC(v, 14) NHWC(v, 15) NHWC(v, 16) NHWC(v, 17) NHWC(v, 18) NHWC(v, 19) NHWC(v, 20) NHWC(v, 21) \
+      NHWC(v, 22) NHWC(v, 23) NHWC(v, 24)
+#define DEFINE_NHWC(v, p) NHWC_##p(v)
+NHWC_BLOCKS(DEFINE_NHWC)
+
+#define NHWC_ENTRIES_3(v) nhwc_##v##_1, nhwc_##v##_2, nhwc_##v##_3
+#define NHWC_ENTRIES_6(v) NHWC_ENTRIES_3(v), nhwc_##v##_4, nhwc_##v##_5, nhwc_##v##_6
+#define NHWC_ENTRIES_9(v) NHWC_ENTRIES_6(v), nhwc_##v##_7, nhwc_##v##_8, nhwc_##v##_9
+#define NHWC_ENTRIES_12(v) NHWC_ENTRIES_9(v), nhwc_##v##_10, nhwc_##v##_11, nhwc_##v##_12
+#define NHWC_ENTRIES_24(v)                                                                       \
+  NHWC_ENTRIES_12(v), nhwc_##v##_13, nhwc_##v##_14, nhwc_##v##_15, nhwc_##v##_16, nhwc_##v##_17, \
+      nhwc_##v##_18, nhwc_##v##_19, nhwc_##v##_20, nhwc_##v##_21, nhwc_##v##_22, nhwc_##v##_23,  \
+      nhwc_##v##_24
+#define NHWC_ENTRY(v, p) {NHWC_ENTRIES_##p(v)},
+static ex_nhwc_kernel *const nhwc_table[EX_NHWC_VECTORS][EX_NHWC_PIXELS] = {
+    NHWC_BLOCKS(NHWC_ENTRY)};
 
 /* ---- linear ------------------------------------------------------------------- */
 
@@ -329,6 +398,8 @@ const struct ex_kernels KERNELS = {
     .planar = planar_table,
     .max_count = {BLOCKS(MAX_COUNT)},
     .block_for = BLOCK_FOR,
+    .nhwc = nhwc_table,
+    .max_pixels = {NHWC_BLOCKS(MAX_COUNT)},
     .planar_source = planar_source,
     .linear = linear,
     .add = add,
