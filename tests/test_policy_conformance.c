@@ -211,7 +211,8 @@ static void not_finite_goes_on(void **state) {
     assert_ok(ex__policy_init(&policy, class->name, POINTS, 2, &err), &err);
     if (class->score != NULL) {
       ex__policy_thresholds(&policy)->n = 1;
-      ex__policy_thresholds(&policy)->value[0] = class->leave_at(0.5);
+      ex__policy_thresholds(&policy)->value[0] =
+          class->leave_at(-1e9); /* whoever is finite leaves */
     }
     ex__policy_replay(&policy, trace, NULL, outcomes);
     for (int32_t i = 0; i < N; i++) assert_int_equal(outcomes[i].point, POINTS - 1);

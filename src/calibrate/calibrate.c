@@ -139,8 +139,8 @@ static bool try(struct choice *choice, int32_t index, struct ex_outcome *outcome
   double bound = ex__constraint_bound(choice->constraint->kind, &tested);
   if (bound < choice->best_bound) choice->best_bound = bound;
   if (!ex__constraint_met(choice->constraint, &tested)) return false;
-  ex__estimate_outcomes(policy, choice->select, outcomes, (struct ex_samples_range){0, 1},
-                        ex__calibrate_alpha, &whole);
+  ex__estimate_outcomes(policy, choice->select, outcomes, (struct ex_samples_range){0, 1}, 0,
+                        &whole);
   double score = objective(choice, &whole);
   if (choice->chosen >= 0 && score >= choice->score) return true;
   choice->chosen = index;

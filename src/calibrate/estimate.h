@@ -25,7 +25,8 @@ struct ex_estimate {
   bool full_depth;              /* the policy is full depth by its very values: its drop is 0 */
 };
 
-/* Of outcomes [trace->n] of the policy; bounds are one-sided at `alpha`. */
+/* Of outcomes [trace->n] of the policy; bounds are one-sided at `alpha`
+ * (0: none is computed, which is most of the work). */
 void ex__estimate_outcomes(const ex_policy *policy, const ex_trace *trace,
                            const struct ex_outcome *outcomes, struct ex_samples_range range,
                            double alpha, struct ex_estimate *out);
