@@ -92,16 +92,19 @@ static bool stop_at_13(void *context, const struct ex_progress_event *event) {
   return event->finished || ++*(int32_t *)context != 13;
 }
 
+/* With the backend that is used, and with the one that is easily read. */
 static void stopped_in_an_epoch_and_resumed(void **state) {
   (void)state;
+  static const enum ex_backend backends[] = {EX_BACKEND_TWIN, EX_BACKEND_FAST};
   const struct ex_method *m;
-  for (int32_t i = 0; (m = ex__method_at(i)) != NULL; i++) {
+  for (int32_t i = 0; (m = ex__method_at(i / 2)) != NULL; i++) {
     struct made_job whole, part;
     int32_t steps = 0;
     json_t *none;
     made_job(&whole, tiny_net(0.2, true, 3), data, m);
-    train(&whole);
     made_job(&part, tiny_net(0.2, true, 3), data, m);
+    whole.job.backend = part.job.backend = backends[i % 2];
+    train(&whole);
     part.job.checkpoint = path;
     part.job.resume = true;
     part.job.progress = (struct ex_progress){stop_at_13, &steps};
@@ -116,13 +119,45 @@ static void stopped_in_an_epoch_and_resumed(void **state) {
   }
 }
 
+/* Over 20 steps: thread counts within 1e-4 of each other, and so is the twin
+ * (dropout apart, which either draws in its own order). */
+static void threads_and_backends_agree(void **state) {
+  (void)state;
+  const struct ex_method *m;
+  for (int32_t i = 0; (m = ex__method_at(i)) != NULL; i++) {
+    struct made_job made[3];
+    for (int32_t k = 0; k < 3; k++) {
+      made_job(&made[k], tiny_net(0, true, 3), data, m);
+      made[k].options.epochs = 2;
+      made[k].options.select_every = 0;
+      made[k].job.threads = k == 1 ? 2 : 1;
+      made[k].job.backend = k == 2 ? EX_BACKEND_TWIN : EX_BACKEND_FAST;
+      train(&made[k]);
+    }
+    const ex_slabs *first = made[0].job.net->params;
+    double size = 0, difference[3] = {0};
+    for (int32_t s = 0; s < first->n; s++)
+      for (int64_t e = 0; e < first->size[s]; e++) {
+        double w = first->data[s][e];
+        size += w * w;
+        for (int32_t k = 1; k < 3; k++)
+          difference[k] += pow(made[k].job.net->params->data[s][e] - w, 2);
+      }
+    for (int32_t k = 1; k < 3; k++)
+      if (!(sqrt(difference[k] / size) < 1e-4))
+        fail_msg("%s: variant %d differs by %g", m->name, (int)k, sqrt(difference[k] / size));
+    for (int32_t k = 0; k < 3; k++) ex_net_free(made[k].job.net);
+  }
+}
+
 /* One training step without momentum or decay moves every tensor that is
  * trained, and none that is frozen, in every phase. */
 static void what_is_trained_moves(void **state) {
   (void)state;
   const struct ex_method *m;
   for (int32_t i = 0; (m = ex__method_at(i)) != NULL; i++)
-    for (int32_t regime = EX_REGIME_JOINT; regime <= EX_REGIME_FROZEN_TRUNK; regime++) {
+    for (int32_t k = 0; k < 4; k++) {
+      int32_t regime = k / 2 == 0 ? EX_REGIME_JOINT : EX_REGIME_FROZEN_TRUNK;
       struct made_job made;
       ex_net *before = tiny_net(0.2, true, 3);
       made_job(&made, tiny_net(0.2, true, 3), data, m);
@@ -130,6 +165,7 @@ static void what_is_trained_moves(void **state) {
       made.options.batch = 45;
       made.options.momentum = made.options.weight_decay = 0;
       made.options.regime = regime;
+      made.job.backend = k % 2 == 0 ? EX_BACKEND_TWIN : EX_BACKEND_FAST;
       made.options.select_every = 0;
       train(&made);
       const ex_graph *graph = before->graph;
@@ -217,6 +253,7 @@ int main(void) {
       cmocka_unit_test(unknown_methods_are_refused),
       cmocka_unit_test(same_seed_same_bits),
       cmocka_unit_test(stopped_in_an_epoch_and_resumed),
+      cmocka_unit_test(threads_and_backends_agree),
       cmocka_unit_test(what_is_trained_moves),
       cmocka_unit_test(joint_weights_are_the_papers),
       cmocka_unit_test(wrong_weights_are_refused),
