@@ -16,6 +16,9 @@
 
 enum { CHUNK = 16384, LANES = 8 };
 
+/* Elements from which waking threads pays: below, a loop takes some 100 µs. */
+enum { WORTH_THREADS = 1 << 18 };
+
 struct chunk {
   int32_t slab;
   bool decay;
@@ -25,7 +28,7 @@ struct chunk {
 struct ex_optim {
   const struct ex_optim_class *class;
   const struct ex_train_options *options;
-  int32_t threads;
+  int32_t threads; /* that share a loop */
   int64_t n_chunks;
   struct chunk *chunks; /* [n_chunks] */
   double *squares;      /* [n_chunks] */
@@ -50,17 +53,20 @@ static int64_t count_chunks(const ex_graph *graph, const bool *trained) {
 
 static void cut_chunks(ex_optim *optim, const ex_graph *graph, const bool *trained) {
   struct chunk *chunk = optim->chunks;
+  int64_t elements = 0;
   for (int32_t i = 0; i < ex__graph_n_tensors(graph); i++) {
     const struct ex_tensor_info *tensor = ex__graph_tensor(graph, i);
     if (!is_span(tensor, trained[i])) continue;
     bool decay = tensor->role == EX_ROLE_WEIGHT || optim->options->decay_all;
     int64_t count = ex__shape_count(&tensor->shape);
+    elements += count;
     for (int64_t at = 0; at < count; at += CHUNK)
       *chunk++ = (struct chunk){.slab = tensor->slab,
                                 .decay = decay,
                                 .offset = tensor->offset + at,
                                 .count = count - at < CHUNK ? count - at : CHUNK};
   }
+  if (elements < WORTH_THREADS) optim->threads = 1;
 }
 
 enum ex_status ex__optim_new(const ex_net *net, const bool *trained,
@@ -106,7 +112,7 @@ static double sum_squares(const ex_real *g, int64_t n) {
 
 double ex__optim_norm(const ex_optim *optim, const ex_slabs *grads) {
 #ifdef _OPENMP
-#pragma omp parallel for num_threads(optim->threads) schedule(static)
+#pragma omp parallel for num_threads(optim->threads) if (optim->threads > 1) schedule(static)
 #endif
   for (int64_t c = 0; c < optim->n_chunks; c++) {
     const struct chunk *chunk = &optim->chunks[c];
@@ -122,7 +128,7 @@ void ex__optim_step(const ex_optim *optim, struct ex_pace pace, int64_t step, do
   const struct ex_optim_step this_step = {
       .options = optim->options, .pace = pace, .step = step, .scale = scale};
 #ifdef _OPENMP
-#pragma omp parallel for num_threads(optim->threads) schedule(static)
+#pragma omp parallel for num_threads(optim->threads) if (optim->threads > 1) schedule(static)
 #endif
   for (int64_t c = 0; c < optim->n_chunks; c++) {
     const struct chunk *chunk = &optim->chunks[c];

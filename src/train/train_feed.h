@@ -10,8 +10,8 @@
 typedef struct ex_feed ex_feed;
 
 /* Borrows the data. batch ≤ samples of train. */
-enum ex_status ex__feed_new(const ex_data *data, uint64_t seed, int32_t batch, int32_t threads,
-                            bool class_weights, ex_feed **out, struct ex_error *err);
+enum ex_status ex__feed_new(const ex_data *data, uint64_t seed, int32_t batch, bool class_weights,
+                            ex_feed **out, struct ex_error *err);
 void ex__feed_free(ex_feed *feed);           /* accepts NULL */
 int32_t ex__feed_steps(const ex_feed *feed); /* whole batches in an epoch */
 /* Batch `step` of `epoch`, augmented: x [batch][features], y [batch]. */

@@ -93,8 +93,8 @@ static enum ex_status take_memory(struct ex_training *training, struct ex_error 
   if (training->epochs == NULL || training->method_state == NULL || training->y == NULL ||
       training->scratch == NULL || take_slabs(training) != EX_OK)
     return ex__fail(err, EX_ENOMEM, "training: no memory for gradients and optimiser");
-  return ex__feed_new(job->data, job->seed, training->batch, job->threads,
-                      job->options->class_weights != 0, &training->feed, err);
+  return ex__feed_new(job->data, job->seed, training->batch, job->options->class_weights != 0,
+                      &training->feed, err);
 }
 
 enum ex_status ex__training_open(struct ex_training *training, const struct ex_train_job *job,
