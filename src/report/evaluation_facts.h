@@ -50,8 +50,8 @@ static inline bool ex__put(json_t *object, const char *key, json_t *value) {
 static inline bool ex__put_number(json_t *object, const char *key, double value) {
   return ex__put(object, key, ex__number(value));
 }
-/* A number of an object, down a path of keys that ends with NULL; NaN where
- * there is none. */
-double ex__number_at(const json_t *object, ...);
+/* A number of an object, down a path of keys ("full/accuracy"); NaN where there
+ * is none. */
+double ex__number_at(const json_t *object, const char *path);
 
 #endif

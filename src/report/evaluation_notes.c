@@ -7,16 +7,20 @@
  * Sentences count exits from 1, as people do; fields of the JSON from 0.
  */
 #include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "report/evaluation_facts.h"
 
-double ex__number_at(const json_t *object, ...) {
-  va_list keys;
-  va_start(keys, object);
-  for (const char *key = va_arg(keys, const char *); key != NULL; key = va_arg(keys, const char *))
+double ex__number_at(const json_t *object, const char *path) {
+  char key[64];
+  for (; object != NULL && *path != '\0'; path += *path == '/') {
+    size_t length = strcspn(path, "/");
+    snprintf(key, sizeof key, "%.*s", (int)length, path);
     object = json_object_get(object, key);
-  va_end(keys);
+    path += length;
+  }
   return json_is_number(object) ? json_number_value(object) : NAN;
 }
 
@@ -38,9 +42,8 @@ __attribute__((format(printf, 2, 3))) static void add(struct notes *notes, const
 }
 
 static void note_exit(struct notes *notes, const json_t *exit, int exit_number, double full_macs) {
-  double saved = ex__number_at(exit, "saved_macs", NULL),
-         share = ex__number_at(exit, "share", NULL);
-  double ece = ex__number_at(exit, "ece", NULL);
+  double saved = ex__number_at(exit, "saved_macs"), share = ex__number_at(exit, "share");
+  double ece = ex__number_at(exit, "ece");
   bool on = json_is_true(json_object_get(exit, "on"));
   if (!on)
     add(notes, "Exit %d is switched off: nobody leaves there, and its head does not run.",
@@ -61,17 +64,17 @@ static void note_exit(struct notes *notes, const json_t *exit, int exit_number, 
 
 static void note_exits(struct notes *notes, const json_t *evaluation) {
   const json_t *exits = json_object_get(evaluation, "exits");
-  double full_macs = ex__number_at(evaluation, "full", "macs", NULL);
+  double full_macs = ex__number_at(evaluation, "full/macs");
   for (size_t p = 0; p + 1 < json_array_size(exits); p++)
     note_exit(notes, json_array_get(exits, p), (int)p + 1, full_macs);
 }
 
 static void note_savings(struct notes *notes, const struct ex_evaluation_facts *facts,
                          const json_t *evaluation) {
-  double table = ex__number_at(evaluation, "savings", "table", NULL);
-  double wall = ex__number_at(evaluation, "savings", "wall_clock", NULL);
-  double mean = ex__number_at(evaluation, "mean_macs", NULL);
-  double executed = ex__number_at(evaluation, "executed_macs", NULL);
+  double table = ex__number_at(evaluation, "savings/table");
+  double wall = ex__number_at(evaluation, "savings/wall_clock");
+  double mean = ex__number_at(evaluation, "mean_macs");
+  double executed = ex__number_at(evaluation, "executed_macs");
   if (wall < 0.75 * table)
     add(notes,
         "Wall clock saves %.0f %% where multiply-adds save %.0f %%: what an exit costs in time is "
@@ -97,8 +100,8 @@ static void note_savings(struct notes *notes, const struct ex_evaluation_facts *
 static void note_promise(struct notes *notes, const struct ex_evaluation_facts *facts,
                          const json_t *evaluation) {
   const json_t *promise = json_object_get(evaluation, "promise");
-  double drop = ex__number_at(promise, "drop", NULL);
-  double bound = ex__number_at(promise, "drop_bound", NULL);
+  double drop = ex__number_at(promise, "drop");
+  double bound = ex__number_at(promise, "drop_bound");
   if (facts->receipt == NULL) {
     add(notes, "There is no receipt for this rule: nothing was promised.");
     return;
@@ -113,9 +116,9 @@ static void note_promise(struct notes *notes, const struct ex_evaluation_facts *
 }
 
 static void note_overthinking(struct notes *notes, const json_t *evaluation) {
-  double accuracy = ex__number_at(evaluation, "accuracy", NULL);
-  double full = ex__number_at(evaluation, "full", "accuracy", NULL);
-  double destructive = ex__number_at(evaluation, "overthinking", "destructive", NULL);
+  double accuracy = ex__number_at(evaluation, "accuracy");
+  double full = ex__number_at(evaluation, "full/accuracy");
+  double destructive = ex__number_at(evaluation, "overthinking/destructive");
   if (accuracy > full)
     add(notes, "Leaving early is more accurate than full depth here, by %.2f points.",
         100 * (accuracy - full));

@@ -71,7 +71,7 @@ static void draw_curves(struct page *page, const struct chart *chart) {
     ex__svg_dot(text, plot, point, 5, "anytime",
                 "Everybody to exit %d: %.2f M multiply-adds, %.2f %% right", (int)i + 1,
                 point[0] / 1e6, 100 * point[1]);
-    ex__svg_label(text, ex__plot_x(plot, point[0]), ex__plot_y(plot, point[1]) + 22, "middle",
+    ex__svg_label(text, ex__plot_x(plot, point[0]) + 9, ex__plot_y(plot, point[1]) + 17, "start",
                   "anytime", chart->narrow ? "%d" : "exit %d", (int)i + 1);
   }
 }
@@ -88,7 +88,7 @@ static void draw_points(struct page *page, const struct chart *chart) {
   ex__svg_label(text, x - 4, y - 14, "end", "policy", "this policy");
   x = ex__plot_x(plot, chart->full[0]);
   y = ex__plot_y(plot, chart->full[1]);
-  ex__svg_label(text, x, y - 14, "middle", "full", "full depth");
+  ex__svg_label(text, x + 12, y - 14, "end", "full", "full depth");
 }
 
 static void draw_chart(struct page *page, struct chart *chart) {
@@ -148,9 +148,8 @@ void ex__page_curves(struct page *page) {
   struct chart chart = {
       .anytime = curve_of(json_object_get(json, "anytime")),
       .budgeted = curve_of(json_object_get(json, "budgeted")),
-      .policy = {ex__number_at(json, "mean_macs", NULL), ex__number_at(json, "accuracy", NULL)},
-      .full = {ex__number_at(json, "full", "macs", NULL),
-               ex__number_at(json, "full", "accuracy", NULL)}};
+      .policy = {ex__number_at(json, "mean_macs"), ex__number_at(json, "accuracy")},
+      .full = {ex__number_at(json, "full/macs"), ex__number_at(json, "full/accuracy")}};
   fit(&chart);
   ex__text_add(text, "<section><h2>Accuracy against work</h2><p>Up and to the left is better.</p>"
                      "\n");
@@ -166,26 +165,25 @@ void ex__page_curves(struct page *page) {
 
 static void reliability_chart(struct page *page, const json_t *exit, int number) {
   struct ex_text *text = &page->text;
-  const struct ex_plot plot = {0, 1, 0, 1, 40, 8, 172, 172};
+  const struct ex_plot plot = {0, 1, 0, 1, 46, 12, 150, 150};
   const json_t *bins = json_object_get(exit, "reliability");
-  double n = ex__number_at(page->json, "n", NULL);
+  double n = ex__number_at(page->json, "n");
   ex__text_add(text, "<figure>");
-  ex__svg_open(text, "reliability", 220, 212, "Share of right answers against confidence");
+  ex__svg_open(text, "reliability", 220, 190, "Share of right answers against confidence");
   ex__svg_y_axis(text, &plot, 0.5, 100, " %");
   ex__svg_x_axis(text, &plot, 0.5, 100, " %");
-  ex__text_add(text, "<path class=\"diagonal\" d=\"M40 180L212 8\"/>");
+  ex__text_add(text, "<path class=\"diagonal\" d=\"M46 162L196 12\"/>");
   for (size_t b = 0; b < json_array_size(bins); b++) {
     const json_t *bin = json_array_get(bins, b);
-    const double point[2] = {ex__number_at(bin, "confidence", NULL),
-                             ex__number_at(bin, "accuracy", NULL)};
-    double count = ex__number_at(bin, "n", NULL);
+    const double point[2] = {ex__number_at(bin, "confidence"), ex__number_at(bin, "accuracy")};
+    double count = ex__number_at(bin, "n");
     ex__svg_dot(text, &plot, point, 2 + 12 * sqrt(count / n), "bin",
                 "%.0f samples with confidence about %.0f %%: %.1f %% right", count, 100 * point[0],
                 100 * point[1]);
   }
   ex__svg_close(text);
   ex__text_add(text, "<figcaption><b>Exit %d</b> off by ", number);
-  ex__page_percent(text, ex__number_at(exit, "ece", NULL), 1);
+  ex__page_percent(text, ex__number_at(exit, "ece"), 1);
   ex__text_add(text, "</figcaption></figure>\n");
 }
 

@@ -82,9 +82,9 @@ static const char *drop_words(double drop) {
 static void headline(struct page *page) {
   struct ex_text *text = &page->text;
   const json_t *json = page->json;
-  double accuracy = ex__number_at(json, "accuracy", NULL);
-  double full = ex__number_at(json, "full", "accuracy", NULL);
-  double work = ex__number_at(json, "mean_macs", NULL) / ex__number_at(json, "full", "macs", NULL);
+  double accuracy = ex__number_at(json, "accuracy");
+  double full = ex__number_at(json, "full/accuracy");
+  double work = ex__number_at(json, "mean_macs") / ex__number_at(json, "full/macs");
   double drop = 100 * (full - accuracy);
   ex__text_add(text, "<h1>");
   ex__page_percent(text, work, 0);
@@ -100,13 +100,13 @@ static void headline(struct page *page) {
   ex__text_add(text, "<p class=\"lead\">Full depth answers ");
   ex__page_percent(text, full, 2);
   ex__text_add(text, " right with ");
-  ex__page_macs(text, ex__number_at(json, "full", "macs", NULL));
+  ex__page_macs(text, ex__number_at(json, "full/macs"));
   ex__text_add(text, " multiply-adds for every one of the ");
-  ex__page_count(text, ex__number_at(json, "n", NULL));
+  ex__page_count(text, ex__number_at(json, "n"));
   ex__text_add(text, " samples. Leaving early where it is sure, the same network answers ");
   ex__page_percent(text, accuracy, 2);
   ex__text_add(text, " right with ");
-  ex__page_macs(text, ex__number_at(json, "mean_macs", NULL));
+  ex__page_macs(text, ex__number_at(json, "mean_macs"));
   ex__text_add(text, " on average.</p>\n");
 }
 
@@ -123,9 +123,8 @@ static void saving_open(struct page *page, double saving) {
 static void saving_of_time(struct page *page) {
   struct ex_text *text = &page->text;
   const json_t *json = page->json;
-  double mean = ex__number_at(json, "mean_ns", NULL),
-         full = ex__number_at(json, "full", "ns", NULL);
-  saving_open(page, ex__number_at(json, "savings", "wall_clock", NULL));
+  double mean = ex__number_at(json, "mean_ns"), full = ex__number_at(json, "full/ns");
+  saving_open(page, ex__number_at(json, "savings/wall_clock"));
   if (!isfinite(mean)) {
     ex__text_add(text, "of the time: not measured</li>\n");
     return;
@@ -141,15 +140,15 @@ static void savings(struct page *page) {
   struct ex_text *text = &page->text;
   const json_t *json = page->json;
   ex__text_add(text, "<ul class=\"savings\" aria-label=\"Three savings\">\n");
-  saving_open(page, ex__number_at(json, "savings", "table", NULL));
+  saving_open(page, ex__number_at(json, "savings/table"));
   ex__text_add(text, "less work by the cost table<br><small>");
-  ex__page_macs(text, ex__number_at(json, "mean_macs", NULL));
+  ex__page_macs(text, ex__number_at(json, "mean_macs"));
   ex__text_add(text, " of ");
-  ex__page_macs(text, ex__number_at(json, "full", "macs", NULL));
+  ex__page_macs(text, ex__number_at(json, "full/macs"));
   ex__text_add(text, " multiply-adds, heads included</small></li>\n");
-  saving_open(page, ex__number_at(json, "savings", "executed", NULL));
+  saving_open(page, ex__number_at(json, "savings/executed"));
   ex__text_add(text, "less work by the programs’ own count<br><small>");
-  ex__page_macs(text, ex__number_at(json, "executed_macs", NULL));
+  ex__page_macs(text, ex__number_at(json, "executed_macs"));
   ex__text_add(text, " executed: what was skipped did not run</small></li>\n");
   saving_of_time(page);
   ex__text_add(text, "</ul>\n");

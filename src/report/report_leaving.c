@@ -18,7 +18,7 @@ static void bar_cell(struct page *page, double share, double opacity) {
 
 static void exit_rows(struct page *page) {
   struct ex_text *text = &page->text;
-  double full = ex__number_at(page->json, "full", "macs", NULL);
+  double full = ex__number_at(page->json, "full/macs");
   for (int32_t p = 0; p < page->n_exits; p++) {
     ex__text_add(text, "<tr%s><th scope=\"row\">Exit %d%s</th>",
                  ex__page_exit_on(page, p) ? "" : " class=\"off\"", (int)p + 1,
@@ -48,7 +48,7 @@ static void stack_cell(struct page *page, const json_t *shares) {
 
 static void class_rows(struct page *page) {
   struct ex_text *text = &page->text;
-  double full = ex__number_at(page->json, "full", "macs", NULL);
+  double full = ex__number_at(page->json, "full/macs");
   size_t c;
   const json_t *classes = json_object_get(page->json, "per_class"), *class;
   for (c = 0; c < json_array_size(classes); c++) {
@@ -62,9 +62,9 @@ static void class_rows(struct page *page) {
     ex__text_add(text, "<td>");
     ex__page_percent(text, json_number_value(json_array_get(shares, 0)), 0);
     ex__text_add(text, "</td><td>");
-    ex__page_percent(text, ex__number_at(class, "mean_macs", NULL) / full, 0);
+    ex__page_percent(text, ex__number_at(class, "mean_macs") / full, 0);
     ex__text_add(text, "</td><td>");
-    ex__page_percent(text, ex__number_at(class, "accuracy", NULL), 1);
+    ex__page_percent(text, ex__number_at(class, "accuracy"), 1);
     ex__text_add(text, "</td></tr>\n");
   }
 }
@@ -143,28 +143,28 @@ static void parts_together(struct page *page) {
       {"decide_ns", "Softmax and deciding"},
       {"queue_ns", "Queues and waiting"},
   };
-  double total = ex__number_at(ledger, "total_ns", NULL);
+  double total = ex__number_at(ledger, "total_ns");
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-    time_row(page, parts[i].name, ex__number_at(ledger, parts[i].key, NULL), total,
-             i == 0 ? 1 : 0.5);
+    time_row(page, parts[i].name, ex__number_at(ledger, parts[i].key), total, i == 0 ? 1 : 0.5);
 }
 
 static void latencies(struct page *page) {
   struct ex_text *text = &page->text;
   const json_t *json = page->json;
-  if (!isfinite(ex__number_at(json, "mean_ns", NULL))) return;
+  double threads = ex__number_at(json, "threads");
+  if (!isfinite(ex__number_at(json, "mean_ns"))) return;
   ex__text_add(text, "<p>One sample alone takes ");
-  ex__page_ns(text, ex__number_at(json, "mean_ns", NULL));
+  ex__page_ns(text, ex__number_at(json, "mean_ns"));
   ex__text_add(text, " on average; half are done in ");
-  ex__page_ns(text, ex__number_at(json, "p50_ns", NULL));
+  ex__page_ns(text, ex__number_at(json, "p50_ns"));
   ex__text_add(text, ", 95&#8239;%% in ");
-  ex__page_ns(text, ex__number_at(json, "p95_ns", NULL));
+  ex__page_ns(text, ex__number_at(json, "p95_ns"));
   ex__text_add(text, ", 99&#8239;%% in ");
-  ex__page_ns(text, ex__number_at(json, "p99_ns", NULL));
+  ex__page_ns(text, ex__number_at(json, "p99_ns"));
   ex__text_add(text, ". Full depth takes ");
-  ex__page_ns(text, ex__number_at(json, "full", "ns", NULL));
-  ex__text_add(text, " (%.0f threads, measured by turns in one run).</p>\n",
-               ex__number_at(json, "threads", NULL));
+  ex__page_ns(text, ex__number_at(json, "full/ns"));
+  ex__text_add(text, " (%.0f thread%s, measured by turns in one run).</p>\n", threads,
+               threads == 1 ? "" : "s");
 }
 
 static const char time_head[] =
@@ -180,7 +180,7 @@ void ex__page_time(struct page *page) {
     parts_alone(page);
     ex__text_add(text, "</tbody></table></div>\n");
   }
-  if (ex__number_at(page->json, "ledger", "total_ns", NULL) > 0) {
+  if (ex__number_at(page->json, "ledger/total_ns") > 0) {
     ex__text_add(text, "<h3>Many at a time, all workers together</h3>%s", time_head);
     parts_together(page);
     ex__text_add(text, "</tbody></table></div>\n");

@@ -33,7 +33,7 @@ void ex__page_number(struct ex_text *text, double value, int decimals);
 
 /* Number of exit `exit` (from 0). */
 static inline double ex__page_exit(const struct page *page, int32_t exit, const char *key) {
-  return ex__number_at(json_array_get(page->exits, (size_t)exit), key, NULL);
+  return ex__number_at(json_array_get(page->exits, (size_t)exit), key);
 }
 static inline bool ex__page_exit_on(const struct page *page, int32_t exit) {
   return !json_is_false(json_object_get(json_array_get(page->exits, (size_t)exit), "on"));

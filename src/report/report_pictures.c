@@ -11,7 +11,7 @@
 #include "report/report_page.h"
 #include "report/svg.h"
 
-enum { MAX_PICTURES = 10, MAX_SIDE = 256 };
+enum { MAX_PICTURES = 8, MAX_SIDE = 256 };
 
 struct ranked {
   int32_t sample;
@@ -68,14 +68,14 @@ static void caption(struct page *page, const struct answered *seen) {
   ex__html_escape(text, label_of(page, seen->label));
   ex__text_add(text, "</b>");
   if (!right) {
-    ex__text_add(text, "<span>is </span>");
+    ex__text_add(text, "<span>is</span> ");
     ex__html_escape(text, label_of(page, seen->target));
     ex__text_add(text, "<br>");
   }
-  ex__text_add(text, "<span>exit %d, %s", (int)seen->point + 1,
-               seen->confidence > 0.995 ? "over " : "");
+  ex__text_add(text, "<span>exit %d · %s", (int)seen->point + 1,
+               seen->confidence > 0.995 ? "&gt;" : "");
   ex__page_percent(text, fmin(seen->confidence, 0.99), 0);
-  ex__text_add(text, " sure</span></div>");
+  ex__text_add(text, "</span></div>");
 }
 
 /* stored [features], shown [features]: room for one sample. */
@@ -145,8 +145,8 @@ static enum ex_status row(struct page *page, const char *title, const char *empt
 }
 
 static enum ex_status rows(struct page *page, struct room *room) {
-  ex__text_add(&page->text, "<section><h2>Easy and hard</h2><p>The answer, what it is where the "
-                            "answer is wrong, and the exit that gave it.</p>\n");
+  ex__text_add(&page->text, "<section><h2>Easy and hard</h2><p>The answer (red where it is wrong, "
+                            "with what it is), the exit that gave it, and its confidence.</p>\n");
   EX_TRY(row(page, "Easiest: out first, right, and surest",
              "Nobody left there with a right answer.", easiest, room));
   EX_TRY(row(page, "Hardest: all the way, and still unsure", "Nobody went all the way.", hardest,

@@ -4,6 +4,8 @@
  * beside what came of it, and the rest of the field's figures with a sentence
  * each on what they mean.
  */
+#include <string.h>
+
 #include "report/report_page.h"
 #include "report/svg.h"
 
@@ -35,7 +37,7 @@ static void ns_cell(struct page *page, int32_t exit, const char *key) {
 
 void ex__page_costs(struct page *page) {
   struct ex_text *text = &page->text;
-  double full = ex__number_at(page->json, "full", "macs", NULL);
+  double full = ex__number_at(page->json, "full/macs");
   ex__text_add(text, "%s", cost_head);
   for (int32_t p = 0; p < page->n_exits; p++) {
     double saved = ex__page_exit(page, p, "saved_macs");
@@ -80,8 +82,8 @@ static void receipt_fine_print(struct page *page) {
   const json_t *receipt = json_object_get(page->json, "receipt");
   const char *kind = json_string_value(json_object_get(receipt, "kind"));
   const char *date = json_string_value(json_object_get(receipt, "date"));
-  double confidence = ex__number_at(receipt, "confidence", NULL);
-  double n = ex__number_at(receipt, "certify", "n", NULL);
+  double confidence = ex__number_at(receipt, "confidence");
+  double n = ex__number_at(receipt, "certify/n");
   ex__text_add(text, "<p>Receipt: ");
   ex__html_escape(text, kind != NULL ? kind : "of an unknown kind");
   if (isfinite(n)) {
@@ -101,6 +103,26 @@ static void receipt_fine_print(struct page *page) {
   ex__text_add(text, ". A bound that holds nine times in ten is missed once in ten.</p>");
 }
 
+static void asked(struct page *page) {
+  struct ex_text *text = &page->text;
+  const json_t *receipt = json_object_get(page->json, "receipt");
+  const json_t *constraint = json_object_get(receipt, "constraint");
+  const char *kind = json_string_value(json_object_get(constraint, "kind"));
+  double value = ex__number_at(constraint, "value");
+  if (kind == NULL || !isfinite(value)) return;
+  bool macs = strcmp(kind, "macs") == 0;
+  ex__text_add(text, "<p>Asked for: at most %g ", macs ? 100 * value : value);
+  if (macs)
+    ex__text_add(text, "%% of the work of full depth");
+  else if (strcmp(kind, "drop") == 0)
+    ex__text_add(text, "points of accuracy lost");
+  else
+    ex__text_add(text, "µs per sample");
+  ex__text_add(text, json_is_false(json_object_get(receipt, "met"))
+                         ? ", which <strong>could not be shown</strong> on the certify split.</p>\n"
+                         : ", shown on the certify split.</p>\n");
+}
+
 void ex__page_receipt(struct page *page) {
   struct ex_text *text = &page->text;
   const json_t *promise = json_object_get(page->json, "promise");
@@ -111,17 +133,17 @@ void ex__page_receipt(struct page *page) {
     return;
   }
   const char *split = json_string_value(json_object_get(page->json, "split"));
+  asked(page);
   receipt_fine_print(page);
   ex__text_add(text,
                "<div class=\"scroll\"><table><thead><tr><th scope=\"col\"></th><th scope=\"col\">"
                "Promised</th><th scope=\"col\">On %s</th><th scope=\"col\"></th></tr></thead>"
                "<tbody>\n",
                split != NULL ? split : "this split");
-  promise_row(page, "Accuracy lost against full depth", ex__number_at(promise, "drop_bound", NULL),
-              ex__number_at(promise, "drop", NULL), " points", 2);
-  promise_row(page, "Work, share of full depth",
-              100 * ex__number_at(promise, "macs_share_bound", NULL),
-              100 * ex__number_at(promise, "macs_share", NULL), " %", 1);
+  promise_row(page, "Accuracy lost against full depth", ex__number_at(promise, "drop_bound"),
+              ex__number_at(promise, "drop"), " points", 2);
+  promise_row(page, "Work, share of full depth", 100 * ex__number_at(promise, "macs_share_bound"),
+              100 * ex__number_at(promise, "macs_share"), " %", 1);
   ex__text_add(text, "</tbody></table></div></section>\n");
 }
 
@@ -141,26 +163,26 @@ void ex__page_more(struct page *page) {
   struct ex_text *text = &page->text;
   const json_t *json = page->json;
   ex__text_add(text, "<section><h2>More figures</h2><dl>\n");
-  term(page, ex__number_at(json, "macro_accuracy", NULL), 2, true,
+  term(page, ex__number_at(json, "macro_accuracy"), 2, true,
        "right, averaged over classes instead of samples.");
-  term(page, ex__number_at(json, "overthinking", "cumulative_accuracy", NULL), 2, true,
+  term(page, ex__number_at(json, "overthinking/cumulative_accuracy"), 2, true,
        "answered right by some exit: what no rule can beat.");
-  term(page, ex__number_at(json, "overthinking", "destructive", NULL), 1, true,
+  term(page, ex__number_at(json, "overthinking/destructive"), 1, true,
        "of full depth’s errors had been right at an earlier exit (overthinking that destroys).");
-  term(page, ex__number_at(json, "overthinking", "wasteful", NULL), 1, true,
+  term(page, ex__number_at(json, "overthinking/wasteful"), 1, true,
        "of full depth’s right answers were there already at an earlier exit (overthinking that "
        "wastes).");
-  term(page, ex__number_at(json, "confusion", "auroc", NULL), 3, false,
+  term(page, ex__number_at(json, "confusion/auroc"), 3, false,
        "how well disagreement between the exits foretells an error of the last: area under the "
        "ROC curve, 0.5 is chance.");
   term(
-      page, ex__number_at(json, "monotonicity", "falls_over_0.1", NULL), 1, true,
+      page, ex__number_at(json, "monotonicity/falls_over_0.1"), 1, true,
       "of the samples lose more than 0.1 probability of their true class from some exit to a later "
       "one.");
-  term(page, ex__number_at(json, "aurc", NULL), 4, false,
+  term(page, ex__number_at(json, "aurc"), 4, false,
        "area under the risk–coverage curve: mean error when only the surest answers are kept, over "
        "all coverages; lower is better.");
-  term(page, 100 * ex__number_at(json, "curves", "budgeted_gain_mid", NULL), 2, false,
+  term(page, 100 * ex__number_at(json, "curves/budgeted_gain_mid"), 2, false,
        "points of accuracy that leaving by confidence gains over one exit for all, at half the "
        "range of costs.");
   ex__text_add(text, "</dl></section>\n");

@@ -62,8 +62,10 @@ void ex__svg_open(struct ex_text *text, const char *class, double width, double 
 
 void ex__svg_close(struct ex_text *text) { ex__text_add(text, "</svg>\n"); }
 
-/* Decimals that tell the ticks of a step apart. (Ticks add 0.0, because ceil
- * gives −0 and nobody wants to read "-0".) */
+/* ceil may give −0, which nobody wants to read. */
+static double tick(double i, double step) { return i == 0 ? 0 : i * step; }
+
+/* Decimals that tell the ticks of a step apart. */
 static int digits(double step) {
   int n = 0;
   for (; n < 6 && step < 0.999; n++) step *= 10;
@@ -76,7 +78,7 @@ void ex__svg_y_axis(struct ex_text *text, const struct ex_plot *plot, double ste
     double y = ex__plot_y(plot, i * step);
     ex__text_add(text, "<path class=\"grid\" d=\"M%.1f %.1fh%.1f\"/>", plot->left, y, plot->width);
     ex__svg_label(text, plot->left - 8, y + 4, "end", "tick", "%.*f%s", digits(step * scale),
-                  i * step * scale, unit);
+                  tick(i, step * scale), unit);
   }
 }
 
@@ -89,7 +91,7 @@ void ex__svg_x_axis(struct ex_text *text, const struct ex_plot *plot, double ste
     double x = ex__plot_x(plot, i * step);
     ex__text_add(text, "<path class=\"axis\" d=\"M%.1f %.1fv4\"/>", x, bottom);
     ex__svg_label(text, x, bottom + 18, "middle", "tick", "%.*f%s", digits(step * scale),
-                  i * step * scale, unit);
+                  tick(i, step * scale), unit);
   }
 }
 
