@@ -369,6 +369,34 @@ static void flat_concatenations(void **state) {
                                               {0}});
 }
 
+/* Algorithms that need not keep bits are near all the same, and are described. */
+static void fast_programs_are_near(void **state) {
+  (void)state;
+  static const struct line lines[] = {
+      {"conv2d", CONV3(64), 1, {0}, false, 0}, {"conv2d", CONV3(64), 1, {1}, false, 0},
+      {"batch_norm", "", 1, {2}, false, 0},    {"add", "", 2, {3, 1}, false, 0},
+      {"relu", "", 1, {4}, false, 0},          {"conv2d", CONV3(96), 1, {5}, false, 0},
+      {"concat", "", 2, {6, 5}, true, 0},      {0}};
+  struct net net;
+  ex_real *twin[MAX_LINES + 1], *value[MAX_LINES + 1];
+  net_open(&net, IMAGE(3, 9, 10), lines);
+  struct ex_program_options options = {
+      .batch = SAMPLES, .mode = EX_MODE_INFER, .backend = EX_BACKEND_TWIN, .threads = 1};
+  run_net(&net, &options, twin);
+  options = (struct ex_program_options){.batch = 8,
+                                        .mode = EX_MODE_INFER,
+                                        .backend = EX_BACKEND_FAST,
+                                        .layout = EX_LAYOUT_NHWC,
+                                        .threads = 1,
+                                        .fast = true};
+  run_net(&net, &options, value);
+  for (int32_t id = 0; id < ex__graph_n_nodes(net.graph); id++)
+    assert_near(&net, id, value[id], twin[id]);
+  free_values(&net, twin);
+  free_values(&net, value);
+  net_close(&net);
+}
+
 /* New weights count after repacking, and not before. */
 static void repacking(void **state) {
   (void)state;
@@ -406,15 +434,11 @@ static void repacking(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(operators_of_one_input),
-      cmocka_unit_test(operators_of_several_inputs),
-      cmocka_unit_test(convolutions),
-      cmocka_unit_test(any_number_of_channels),
-      cmocka_unit_test(a_residual_block),
-      cmocka_unit_test(values_with_two_readers),
-      cmocka_unit_test(growing_concatenations),
-      cmocka_unit_test(flat_concatenations),
-      cmocka_unit_test(repacking),
+      cmocka_unit_test(operators_of_one_input), cmocka_unit_test(operators_of_several_inputs),
+      cmocka_unit_test(convolutions),           cmocka_unit_test(any_number_of_channels),
+      cmocka_unit_test(a_residual_block),       cmocka_unit_test(values_with_two_readers),
+      cmocka_unit_test(growing_concatenations), cmocka_unit_test(flat_concatenations),
+      cmocka_unit_test(fast_programs_are_near), cmocka_unit_test(repacking),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,7 @@
  * graph/fast_infer: the inference backend.
  *
  * Compiling finds the steps (fast_infer_plan.c), chooses how each runs
- * (fast_infer_step.c, _conv.c, _nhwc.c), gives every value a place, and packs
+ * (fast_infer_step.c, _conv.c, _lanes.c, _winograd.c), gives every value a place, and packs
  * the weights with batch-norm folded in. Running walks over the steps.
  *
  * Layout is one rule for a whole graph, so that its programs agree about their
@@ -13,7 +13,10 @@
  *
  * The law: each sample gets the same bits whatever the batch of the program
  * and the threads inside the call. Own loops keep it by their order of
- * summation, oneDNN's operations are checked when they are made.
+ * summation. oneDNN keeps it for nearly every shape, but by no promise, and its
+ * direct convolutions measured no faster, so it is used only where bits need
+ * not be kept (options.fast). For the same reason nothing is timed: a choice
+ * that could differ between two programs of one network would change bits.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -35,6 +38,7 @@ static void free_impl(ex_program *program) {
     ex__free(step->start);
     ex__free(step->mask);
     ex__free(step->pixel);
+    ex__free(step->reorder_scratch);
   }
   ex__dnn_free(fast->dnn);
   ex__free(fast->steps);

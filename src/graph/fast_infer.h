@@ -76,12 +76,11 @@ struct fast_step {
   int32_t n_taps, n_vectors, block, n_blocks, last;
   int32_t *tap, *start;
   uint16_t *mask;
-  int64_t *pixel;               /* channels last: offsets of pixels, then of taps */
-  const ex_dnn_op *op;          /* oneDNN */
-  int32_t op_batch, op_threads; /* for which it was made */
-  bool lays_nhwc;               /* the source is first made dense and channels last */
+  int64_t *pixel;      /* channels last: offsets of pixels, then of taps */
+  const ex_dnn_op *op; /* oneDNN */
   const ex_dnn_op *reorder;
   ex_dnn_call *reorder_call;
+  void *reorder_scratch;
 };
 
 struct fast {
@@ -112,15 +111,17 @@ int32_t ex__fast_value(const struct fast *fast, int32_t id);
  * graph, so that all its programs agree about ports. */
 bool ex__fast_wants_nhwc(const ex_graph *graph, enum ex_layout layout);
 
-/* ---- fast_infer_step*.c: choosing and making what runs a step --------------- */
+/* ---- fast_infer_{step,conv,lanes,winograd}.c: choosing and making what runs a step --------------- */
 
 /* First a kind is chosen, by the operator and the layouts of its operands;
  * when all values have their places, the kind makes what it needs. */
 void ex__fast_choose_kind(const struct fast *fast, struct fast_step *step);
+/* Whether a step may be Winograd's, and pays as one. */
+bool ex__fast_winograd_can(const struct fast *fast, const struct fast_step *step);
 /* Whether the planar kernels can do this convolution. */
 bool ex__fast_planar_can(const struct ex_node *node, const struct ex_shape *in);
 extern const struct fast_kind ex__fast_nothing, ex__fast_twin, ex__fast_conv_planar,
-    ex__fast_conv_lanes, ex__fast_conv_nhwc, ex__fast_linear;
+    ex__fast_conv_lanes, ex__fast_conv_winograd, ex__fast_linear;
 
 /* One sample of a value of rank 3, from channels last (pixel_step apart) to plain and back. */
 void ex__fast_to_plain(const struct ex_shape *shape, const float *in, int64_t pixel_step,

@@ -212,18 +212,6 @@ static void settle_concat(struct fast *fast, const struct fast_step *step) {
   }
 }
 
-/* oneDNN adds to what lies in its destination: a residual that nobody reads
- * afterwards lends its buffer to the sum. */
-static void settle_sum(struct fast *fast, int32_t s) {
-  const struct fast_step *step = &fast->steps[s];
-  if (step->kind != &ex__fast_conv_nhwc || step->residual < 0) return;
-  struct fast_value *out = &fast->values[step->out], *from = &fast->values[step->residual];
-  bool owns = from->home == step->residual && out->home == step->out;
-  bool is_port = from->in_port >= 0 || from->out_port >= 0 || out->out_port >= 0;
-  if (owns && !is_port && from->last == s && from->nhwc && step->in[0] != step->residual)
-    out->home = step->residual;
-}
-
 /* ---- buffers --------------------------------------------------------------------- */
 
 static void live(struct fast *fast, int32_t value, int32_t step) {
@@ -296,8 +284,6 @@ enum ex_status ex__fast_place_values(struct fast *fast, struct ex_error *err) {
     if (is_op(fast->steps[s].node, "concat")) settle_concat(fast, &fast->steps[s]);
   for (int32_t s = 0; s < fast->n_steps; s++)
     if (is_alias(fast, &fast->steps[s])) settle_alias(fast, &fast->steps[s]);
-  find_lives(fast);
-  for (int32_t s = 0; s < fast->n_steps; s++) settle_sum(fast, s);
   find_lives(fast);
   EX_TRY(place_buffers(fast, err));
   for (int32_t s = 0; s < fast->n_steps; s++) {

@@ -397,7 +397,8 @@ void ex__fast_choose_kind(const struct fast *fast, struct fast_step *step) {
   step->kind = &ex__fast_twin;
   if (strcmp(op, "conv2d") == 0) {
     if (out_of(fast, step)->nhwc)
-      step->kind = &ex__fast_conv_lanes;
+      step->kind =
+          ex__fast_winograd_can(fast, step) ? &ex__fast_conv_winograd : &ex__fast_conv_lanes;
     else if (!is_nhwc(in_of(fast, step, 0)) &&
              ex__fast_planar_can(step->node, &in_of(fast, step, 0)->shape))
       step->kind = &ex__fast_conv_planar;

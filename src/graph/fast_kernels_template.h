@@ -13,11 +13,26 @@
 
 #include "graph/fast_kernels.h"
 
-/* Sums are arrays that become registers only if every loop over them is unrolled. */
-#ifdef __clang__
+/* Sums are arrays that become registers only if every loop over them is
+ * unrolled. A build under a sanitizer, or without optimisation, is not for
+ * speed: there one function serves all sizes, and compiles in seconds. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SMALL_CODE
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
+#define SMALL_CODE
+#endif
+#if defined(SMALL_CODE)
+#define UNROLL
+#define BLOCK_FUNCTION static __attribute__((noinline)) TARGET
+#elif defined(__clang__)
 #define UNROLL _Pragma("unroll")
+#define BLOCK_FUNCTION INLINE
 #else
 #define UNROLL _Pragma("GCC unroll 24")
+#define BLOCK_FUNCTION INLINE
 #endif
 #define INLINE static inline __attribute__((always_inline, unused)) TARGET
 
@@ -34,8 +49,8 @@ INLINE void finish_by_lane(const float *lane, unsigned mask, float *out, const f
   }
 }
 
-INLINE void planar_block(const struct ex_planar_call *call, int32_t first, const int block,
-                         const int count) {
+BLOCK_FUNCTION void planar_block(const struct ex_planar_call *call, int32_t first, const int block,
+                                 const int count) {
   VECTOR sum[EX_PLANAR_BLOCKS][12], source[12];
   bool is_last = first + count == call->n_vectors;
   int32_t last = is_last ? call->last : LANES;
@@ -151,7 +166,8 @@ INLINE void nhwc_store(VECTOR sum, float *out, int32_t n) {
   for (int32_t i = 0; i < n; i++) out[i] = lane[i];
 }
 
-INLINE void nhwc_block(const struct ex_nhwc_call *call, const int vectors, const int pixels) {
+BLOCK_FUNCTION void nhwc_block(const struct ex_nhwc_call *call, const int vectors,
+                               const int pixels) {
   VECTOR sum[EX_NHWC_PIXELS][EX_NHWC_VECTORS], w[EX_NHWC_VECTORS];
   const float *from[EX_NHWC_PIXELS];
   UNROLL for (int v = 0; v < vectors; v++) {
@@ -191,8 +207,9 @@ INLINE void nhwc_block(const struct ex_nhwc_call *call, const int vectors, const
 #define NHWC_24(v)                                                                                \
   NHWC_12(v)                                                                                      \
   NHWC(v, 13)                                                                                     \
-  NHWC(v, 14) NHWC(v, 15) NHWC(v, 16) NHWC(v, 17) NHWC(v, 18) NHWC(v, 19) NHWC(v, 20) NHWC(v, 21) \
-      NHWC(v, 22) NHWC(v, 23) NHWC(v, 24)
+  NHWC(v, 14)                                                                                     \
+  NHWC(v, 15) NHWC(v, 16) NHWC(v, 17) NHWC(v, 18) NHWC(v, 19) NHWC(v, 20) NHWC(v, 21) NHWC(v, 22) \
+      NHWC(v, 23) NHWC(v, 24)
 #define DEFINE_NHWC(v, p) NHWC_##p(v)
 NHWC_BLOCKS(DEFINE_NHWC)
 
