@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/calibration: measures what each stage costs on this machine, records the
+ * traces of select and certify, and hands both to calibrate/.
+ */
+#include "cli/calibration.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "cli/console.h"
+#include "cli/open.h"
+
+enum { MEASURE_ROUNDS = 51 };
+
+struct work {
+  ex_model *model;
+  ex_data *data;
+  ex_plan *plan;
+  ex_compiled *compiled;
+  ex_lane *lane;
+  ex_trace *select, *certify;
+  struct ex_calibration calibration;
+};
+
+static void close_work(struct work *work) {
+  ex__trace_free(work->select);
+  ex__trace_free(work->certify);
+  ex__lane_free(work->lane);
+  ex__compiled_free(work->compiled);
+  ex__plan_free(work->plan);
+  ex__data_free(work->data);
+  ex_model_free(work->model);
+  json_decref(work->calibration.receipt);
+}
+
+/* One sample of select through every stage, again and again. */
+static enum ex_status measure(struct work *work, struct ex_cost *cost, struct ex_error *err) {
+  EX_TRY(ex__lane_new(work->compiled, &work->lane, err));
+  ex_real *x = ex__alloc((size_t)ex__data_info(work->data)->features, sizeof *x);
+  if (x == NULL) return ex__fail(err, EX_ENOMEM, "calibrate: out of memory");
+  ex__data_read_range(work->data, EX_SPLIT_SELECT, 0, 1, x, NULL);
+  ex__net_cost(work->model->net, cost);
+  ex__lane_measure(work->lane, x, MEASURE_ROUNDS, cost);
+  ex__free(x);
+  return EX_OK;
+}
+
+static enum ex_status record(const struct calibration_job *job, struct work *work,
+                             struct ex_error *err) {
+  static const enum ex_split splits[] = {EX_SPLIT_SELECT, EX_SPLIT_CERTIFY};
+  for (int i = 0; i < 2; i++)
+    if (ex__data_size(work->data, splits[i]) == 0)
+      return ex__fail(err, EX_EINVAL, "calibrate: the %s split has no samples; it needs some",
+                      ex__split_name(splits[i]));
+  EX_TRY(ex__trace_record(work->compiled, work->data, EX_SPLIT_SELECT, job->threads, &job->progress,
+                          &work->select, err));
+  return ex__trace_record(work->compiled, work->data, EX_SPLIT_CERTIFY, job->threads,
+                          &job->progress, &work->certify, err);
+}
+
+static enum ex_status calibrate(const struct calibration_job *job, struct work *work,
+                                struct ex_error *err) {
+  ex_policy policy;
+  struct ex_cost cost;
+  EX_TRY(ex__model_read(job->model, &work->model, err));
+  EX_TRY(open_policy(work->model, job->policy, job->set, &policy, err));
+  EX_TRY(open_model_data(work->model, job->data, &work->data, err));
+  EX_TRY(open_compiled(work->model, 1, &work->plan, &work->compiled, err));
+  EX_TRY(measure(work, &cost, err));
+  EX_TRY(record(job, work, err));
+  work->select->cost = work->certify->cost = cost;
+  EX_TRY(ex__calibrate(&policy, work->select, work->certify, &job->constraint, job->budgeted,
+                       &work->calibration, err));
+  json_decref(work->model->cost);
+  work->model->cost = ex__cost_to_json(work->model->net, &cost);
+  return EX_OK;
+}
+
+static enum ex_status save(const struct calibration_job *job, struct work *work,
+                           struct ex_error *err) {
+  char date[11];
+  console_date(date);
+  json_object_set_new(work->calibration.receipt, "date", json_string(date));
+  ex_model *model = work->model;
+  json_decref(model->policy);
+  json_decref(model->receipt);
+  json_decref(model->plan);
+  model->policy = ex__policy_to_json(&work->calibration.policy);
+  model->receipt = json_incref(work->calibration.receipt);
+  model->plan = ex__plan_to_json(work->plan);
+  return ex__model_write(model, job->output, err);
+}
+
+enum ex_status calibration_run(const struct calibration_job *job, json_t **receipt,
+                               struct ex_error *err) {
+  struct work work = {0};
+  *receipt = NULL;
+  enum ex_status status = calibrate(job, &work, err);
+  if (status == EX_OK) status = save(job, &work, err);
+  if (status == EX_OK) *receipt = json_incref(work.calibration.receipt);
+  close_work(&work);
+  return status;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/calibration: from a trained model file to a calibrated one, for
+ * `calibrate`, `demo` and `reproduce`.
+ */
+#ifndef EX_CLI_CALIBRATION_H
+#define EX_CLI_CALIBRATION_H
+
+#include "calibrate/calibrate.h"
+#include "cli/command.h"
+
+struct calibration_job {
+  const char *model, *output; /* paths; may be the same */
+  const char *data;           /* recipe; NULL: the model's own */
+  const char *policy;         /* NULL: the model's, else max-probability */
+  const struct assignments *set;
+  struct ex_constraint constraint;
+  bool budgeted;
+  int32_t threads;
+  struct ex_progress progress;
+};
+
+/* *receipt is owned by the caller. */
+enum ex_status calibration_run(const struct calibration_job *job, json_t **receipt,
+                               struct ex_error *err);
+void calibration_print(const json_t *receipt);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/evaluation_print: few lines, the ones that decide: how good, how much
+ * work by three measures, who leaves where, and whether the promise was kept.
+ */
+#include "cli/evaluation_print.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/console.h"
+
+static double number(const json_t *object, const char *key) {
+  return json_number_value(json_object_get(object, key));
+}
+
+static void print_head(const json_t *json) {
+  const json_t *full = json_object_get(json, "full");
+  char a[24], b[24];
+  printf("accuracy   %.2f %% (full depth %.2f %%) on %.0f samples, rule %s\n",
+         100 * number(json, "accuracy"), 100 * number(full, "accuracy"), number(json, "n"),
+         json_string_value(json_object_get(json_object_get(json, "policy"), "name")));
+  printf("work       %.3f of full depth by the table (%s of %s multiply-adds), %.3f executed\n",
+         number(json, "mean_macs") / number(full, "macs"),
+         console_macs(number(json, "mean_macs"), a), console_macs(number(full, "macs"), b),
+         number(json, "executed_macs") / number(full, "macs"));
+  if (number(json, "mean_ns") > 0)
+    printf("wall clock %s per input, %.2fx faster than full depth (%s), one at a time\n",
+           console_ns(number(json, "mean_ns"), a), number(full, "ns") / number(json, "mean_ns"),
+           console_ns(number(full, "ns"), b));
+}
+
+static void print_exits(const json_t *json) {
+  printf("\nexit   leave  right of those  right of all   multiply-adds     ECE\n");
+  size_t i;
+  const json_t *exit;
+  json_array_foreach(json_object_get(json, "exits"), i, exit) {
+    char macs[16];
+    printf("%4zu %6.1f %%        %6.2f %%      %6.2f %%  %14s  %6.4f\n", i + 1,
+           100 * number(exit, "share"), 100 * number(exit, "accuracy_left"),
+           100 * number(exit, "accuracy"), console_macs(number(exit, "macs"), macs),
+           number(exit, "ece"));
+  }
+}
+
+static void print_notes(const json_t *json) {
+  size_t i;
+  const json_t *note;
+  json_array_foreach(json_object_get(json, "notes"), i, note)
+      printf("note: %s\n", json_string_value(note));
+}
+
+int evaluation_print(const json_t *json) {
+  print_head(json);
+  print_exits(json);
+  print_notes(json);
+  return EXIT_SUCCESS;
+}
