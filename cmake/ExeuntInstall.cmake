@@ -26,11 +26,11 @@ endif()
 configure_file(cmake/exeunt.pc.in exeunt.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/exeunt.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
-set(man_source ${CMAKE_SOURCE_DIR}/docs/exeunt.1.scd)
-if(SCDOC AND EXISTS ${man_source})
+# The man page is what the command's own tables say.
+if(SCDOC AND TARGET exeunt)
   set(man_page ${CMAKE_BINARY_DIR}/exeunt.1)
-  add_custom_command(OUTPUT ${man_page} DEPENDS ${man_source} VERBATIM
-    COMMAND sh -c "'${SCDOC}' <'${man_source}' >'${man_page}'")
+  add_custom_command(OUTPUT ${man_page} DEPENDS exeunt VERBATIM
+    COMMAND sh -c "'$<TARGET_FILE:exeunt>' --manual | '${SCDOC}' >'${man_page}'")
   add_custom_target(man ALL DEPENDS ${man_page})
   install(FILES ${man_page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()

@@ -68,5 +68,6 @@ const struct command *command_at(int32_t index); /* NULL past the last */
  * The remaining arguments are moved to argv[*first …]. */
 int options_parse(const struct command *command, int argc, char **argv, void *options, int *first);
 void options_print_help(const struct command *command);
+const struct option_spec *options_common(void); /* ends with a NULL name */
 
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/manual.h"
 #include "exeunt.h"
 
 static const struct command *const commands[] = {
@@ -73,6 +74,10 @@ int main(int argc, char **argv) {
   }
   if (strcmp(argv[1], "--version") == 0) {
     printf("exeunt %d.%d.%d\n", EX_VERSION_MAJOR, EX_VERSION_MINOR, EX_VERSION_PATCH);
+    return EXIT_SUCCESS;
+  }
+  if (strcmp(argv[1], "--manual") == 0) {
+    manual_print();
     return EXIT_SUCCESS;
   }
   const struct command *command = command_find(argv[1]);

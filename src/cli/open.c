@@ -112,8 +112,10 @@ static enum ex_status set_values(ex_policy *policy, const struct assignments *se
 enum ex_status open_policy(const ex_model *model, const char *name, const struct assignments *set,
                            ex_policy *out, struct ex_error *err) {
   const ex_net *net = model->net;
-  if (name == NULL && model->policy != NULL)
-    EX_TRY(ex__policy_from_json(model->policy, net->n_points, net->n_outputs, out, err));
+  const json_t *given = model->policy;
+  if (given == NULL && model->recipe != NULL) given = json_object_get(model->recipe, "policy");
+  if (name == NULL && given != NULL)
+    EX_TRY(ex__policy_from_json(given, net->n_points, net->n_outputs, out, err));
   else
     EX_TRY(ex__policy_init(out, name != NULL ? name : "max-probability", net->n_points,
                            net->n_outputs, err));

@@ -22,7 +22,7 @@ bool names_recipe(const char *name);
  * must fit the model's input and classes. */
 enum ex_status open_model_data(const ex_model *model, const char *data, ex_data **out,
                                struct ex_error *err);
-/* The model's policy, or the one of that name (NULL: the model's, else
+/* The policy of that name (NULL: the model's, else its recipe's, else
  * max-probability) with values set by KEY=VALUE. */
 enum ex_status open_policy(const ex_model *model, const char *name, const struct assignments *set,
                            ex_policy *out, struct ex_error *err);

@@ -26,6 +26,8 @@ static const struct option_spec common[] = {
     {NULL, 0, OPTION_FLAG, 0, NULL, 0, 0, NULL, NULL},
 };
 
+const struct option_spec *options_common(void) { return common; }
+
 /* The command's own options and then the common ones. Returns how many. */
 static int32_t collect(const struct command *command, const struct option_spec **all) {
   int32_t n = 0;
