@@ -71,8 +71,10 @@ static enum ex_status calibrate(const struct calibration_job *job, struct work *
   EX_TRY(measure(work, &cost, err));
   EX_TRY(record(job, work, err));
   work->select->cost = work->certify->cost = cost;
-  EX_TRY(ex__calibrate(&policy, work->select, work->certify, &job->constraint, job->budgeted,
-                       &work->calibration, err));
+  char date[11];
+  console_date(date);
+  const struct ex_calibrate_options options = {job->constraint, job->budgeted, date};
+  EX_TRY(ex__calibrate(&policy, work->select, work->certify, &options, &work->calibration, err));
   json_decref(work->model->cost);
   work->model->cost = ex__cost_to_json(work->model->net, &cost);
   return EX_OK;
@@ -80,9 +82,6 @@ static enum ex_status calibrate(const struct calibration_job *job, struct work *
 
 static enum ex_status save(const struct calibration_job *job, struct work *work,
                            struct ex_error *err) {
-  char date[11];
-  console_date(date);
-  json_object_set_new(work->calibration.receipt, "date", json_string(date));
   ex_model *model = work->model;
   json_decref(model->policy);
   json_decref(model->receipt);

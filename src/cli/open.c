@@ -102,11 +102,9 @@ static enum ex_status set_values(ex_policy *policy, const struct assignments *se
     const char *equals = strchr(set->text[i], '=');
     char key[64];
     snprintf(key, sizeof key, "%.*s", (int)(equals - set->text[i]), set->text[i]);
-    EX_TRY(ex__param_set(policy->class->name, policy->class->params, policy->values, key,
-                         equals + 1, err));
+    EX_TRY(ex__policy_set(policy, key, equals + 1, err));
   }
-  if (policy->class->check == NULL) return EX_OK;
-  return policy->class->check(policy->values, policy->n_points, policy->n_outputs, err);
+  return EX_OK;
 }
 
 enum ex_status open_policy(const ex_model *model, const char *name, const struct assignments *set,
