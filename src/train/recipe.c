@@ -229,28 +229,36 @@ enum ex_status ex__recipe_open_data(const struct ex_recipe *recipe, ex_data **ou
   return ex__data_open(data, recipe->folder, out, err);
 }
 
+/* What the data say, and the recipe's "input" must not contradict. */
+static enum ex_status input_of_data(const json_t *input, const ex_data *data,
+                                    struct ex_shape *shape, int32_t *n_classes,
+                                    struct ex_error *err) {
+  shape_of_data(data, shape, n_classes);
+  if (input == NULL) return EX_OK;
+  struct ex_shape stated = {0};
+  int32_t stated_classes = 0;
+  EX_TRY(read_input(input, &stated, &stated_classes, err));
+  if (ex__shape_equal(shape, &stated) && *n_classes == stated_classes) return EX_OK;
+  return ex__fail(err, EX_ESHAPE,
+                  "recipe: \"input\" says %lld numbers and %d classes; the data have %lld and %d",
+                  (long long)ex__shape_count(&stated), (int)stated_classes,
+                  (long long)ex__shape_count(shape), (int)*n_classes);
+}
+
 enum ex_status ex__recipe_build_net(const struct ex_recipe *recipe, const ex_data *data,
                                     uint64_t seed, ex_net **out, struct ex_error *err) {
   *out = NULL;
   const json_t *input = json_object_get(recipe->json, "input");
-  struct ex_shape shape, stated;
-  int32_t n_classes, stated_classes;
-  if (data == NULL && input == NULL)
+  struct ex_shape shape = {0};
+  int32_t n_classes = 0;
+  if (data != NULL)
+    EX_TRY(input_of_data(input, data, &shape, &n_classes, err));
+  else if (input != NULL)
+    EX_TRY(read_input(input, &shape, &n_classes, err));
+  else
     return ex__fail(err, EX_EINVAL,
                     "recipe: has no \"input\"; must name the shape of one where "
                     "the data are not opened");
-  if (input != NULL) EX_TRY(read_input(input, &stated, &stated_classes, err));
-  if (data == NULL) {
-    shape = stated;
-    n_classes = stated_classes;
-  } else {
-    shape_of_data(data, &shape, &n_classes);
-    if (input != NULL && (!ex__shape_equal(&shape, &stated) || n_classes != stated_classes))
-      return ex__fail(err, EX_ESHAPE,
-                      "recipe: \"input\" says %d classes and %d dimensions; the data have another "
-                      "shape or %d classes",
-                      (int)stated_classes, (int)stated.rank, (int)n_classes);
-  }
   if (n_classes < 2)
     return ex__fail(err, EX_EINVAL, "data: %d classes; must be at least 2 to train",
                     (int)n_classes);
