@@ -102,3 +102,38 @@ enum ex_status calibration_run(const struct calibration_job *job, json_t **recei
   close_work(&work);
   return status;
 }
+
+/* ---- for a person --------------------------------------------------------- */
+
+static double number(const json_t *object, const char *key) {
+  return json_number_value(json_object_get(object, key));
+}
+
+static void print_split(const char *role, const json_t *split) {
+  printf("%-10s %.2f %% (full depth %.2f %%), drop %.2f points, at most %.2f by the 90 %% bound; "
+         "%.0f %% of the work\n",
+         role, number(split, "accuracy"), number(split, "full_accuracy"), number(split, "drop"),
+         number(split, "drop_bound"), 100 * number(split, "macs_share"));
+}
+
+static void print_exits(const json_t *receipt) {
+  size_t i;
+  const json_t *exit;
+  json_array_foreach(json_object_get(receipt, "exits"), i, exit) {
+    if (json_is_false(json_object_get(exit, "on")))
+      printf("exit %zu is switched off: its head costs more than it saves\n", i + 1);
+  }
+}
+
+void calibration_print(const json_t *receipt) {
+  const json_t *constraint = json_object_get(receipt, "constraint");
+  printf("constraint %s %g %s, rule %s\n", json_string_value(json_object_get(constraint, "kind")),
+         number(constraint, "value"), json_string_value(json_object_get(constraint, "unit")),
+         json_string_value(json_object_get(json_object_get(receipt, "policy"), "name")));
+  print_split("select", json_object_get(receipt, "select"));
+  print_split("certify", json_object_get(receipt, "certify"));
+  print_exits(receipt);
+  printf(json_is_true(json_object_get(receipt, "met"))
+             ? "met, on data that chose nothing\n"
+             : "NOT met on the certify split: chosen on select, it does not carry over\n");
+}
