@@ -78,8 +78,9 @@ static void draw(const struct ex_progress_event *event) {
 
 static bool report_terminal(void *context, const struct ex_progress_event *event) {
   int64_t *drawn = context;
-  if (event->finished) {
-    fprintf(stderr, "\r\033[K%s  %s\n", event->task, event->note != NULL ? event->note : "");
+  if (event->finished) { /* without a note there is nothing worth keeping */
+    fprintf(stderr, "\r\033[K");
+    if (event->note != NULL) fprintf(stderr, "%s  %s\n", event->task, event->note);
     return !stop_requested;
   }
   int64_t now = ex__now_ns();
@@ -92,8 +93,8 @@ static bool report_terminal(void *context, const struct ex_progress_event *event
 
 static bool report_plain(void *context, const struct ex_progress_event *event) {
   (void)context;
-  if (event->finished)
-    fprintf(stderr, "%s  %s\n", event->task, event->note != NULL ? event->note : "");
+  if (event->finished && event->note != NULL)
+    fprintf(stderr, "%s  %s\n", event->task, event->note);
   return !stop_requested;
 }
 
