@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A model's life through the command: train (killed and resumed to the same
+# bits), calibrate, verify, evaluate, predict, on a few real images.
+set -u
+export OMP_WAIT_POLICY=passive
+[ -r /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz ] || exit 77
+failed=0
+check() { # WHAT COMMAND...
+  local what=$1
+  shift
+  "$@" >out 2>err && return
+  echo "FAILED: $what"
+  cat out err
+  failed=1
+}
+
+small=(-q --threads 2 -s data.split.labels-per-class=60 -s train.batch=32 -s train.epochs=2
+  -s network.stem=8 -s 'network.widths=[8,8,12,16]' -s data.split.select=1000
+  -s data.split.certify=1000)
+
+check train "$EXEUNT" train fashion-mnist "${small[@]}" --untimed -o a.safetensors
+check 'train again' "$EXEUNT" train fashion-mnist "${small[@]}" --untimed -o b.safetensors --json
+grep -q '"best_epoch"' out || { echo 'train --json lacks best_epoch'; failed=1; }
+weights() { tail -c +$((9 + $(od -An -tu8 -N8 "$1"))) "$1" | sha256sum; }
+[ "$(weights a.safetensors)" = "$(weights b.safetensors)" ] ||
+  { echo 'the same seed gave other weights'; failed=1; }
+
+check calibrate "$EXEUNT" calibrate a.safetensors -q --max-drop 20
+grep -q 'met, on data that chose nothing' out || { echo 'calibrate does not say met'; cat out; failed=1; }
+check verify "$EXEUNT" verify a.safetensors -q
+grep -q 'the receipt holds' out || failed=1
+check evaluate "$EXEUNT" evaluate a.safetensors -q --json --timed 50 --report page.html --dynamic dynamic.txt
+for key in n accuracy mean_macs executed_macs mean_ns full exits anytime budgeted policy receipt; do
+  grep -q "\"$key\"" out || { echo "evaluate --json lacks $key"; failed=1; }
+done
+grep -q '</html>' page.html || { echo 'no page'; failed=1; }
+[ "$(awk 'NF != 2' dynamic.txt | wc -l)" = 0 ] && [ -s dynamic.txt ] || { echo 'dynamic.txt'; failed=1; }
+check 'evaluate, text' "$EXEUNT" evaluate a.safetensors -q --timed 0 --policy fixed -s exit=0
+grep -qE '^ +1 +100\.0 %' out || { echo 'rule fixed, exit 0: not all left there'; cat out; failed=1; }
+check bench "$EXEUNT" bench a.safetensors --rounds 5 --json
+grep -q '"exits"' out || failed=1
+
+# Two inputs of zeros as .npy: header of 128 bytes, then floats.
+header="{'descr': '<f4', 'fortran_order': False, 'shape': (2, 28, 28), }"
+{ printf '\x93NUMPY\x01\x00\x76\x00'; printf '%-117s\n' "$header"; head -c 6272 /dev/zero; } >two.npy
+check predict "$EXEUNT" predict a.safetensors two.npy --json --all-exits
+[ "$(wc -l <out)" = 2 ] && grep -q '"logits"' out && grep -q '"exits"' out ||
+  { echo 'predict --json'; cat out; failed=1; }
+check 'predict, text' "$EXEUNT" predict a.safetensors two.npy
+grep -qE 'two.npy \[1\]: .*exit [1-4] of 4, confidence' out || { echo 'predict'; cat out; failed=1; }
+
+cp a.safetensors broken.safetensors
+printf '\x01' | dd of=broken.safetensors bs=1 seek=$(($(stat -c %s broken.safetensors) - 40)) conv=notrunc status=none
+"$EXEUNT" verify broken.safetensors -q >out 2>&1
+[ $? = 1 ] && grep -q 'does NOT hold' out || { echo 'changed weights were verified'; cat out; failed=1; }
+exit $failed

@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The command as a newcomer and a script meet it: help, versions, exit status
+# 2 for bad usage with the value and the rule, 1 for what failed.
+set -u
+failed=0
+
+expect() { # STATUS PATTERN ARGUMENT...: exit status, and a line that matches, on either stream
+  local status=$1 pattern=$2 output
+  shift 2
+  output=$("$EXEUNT" "$@" 2>&1 </dev/null)
+  local got=$?
+  if [ $got -ne "$status" ] || ! grep -qE -- "$pattern" <<<"$output"; then
+    echo "exeunt $*: status $got instead of $status, or no line like '$pattern':"
+    echo "$output"
+    failed=1
+  fi
+}
+
+expect 2 'usage: exeunt COMMAND'
+expect 0 'Begin with `exeunt demo`' --help
+expect 0 '^exeunt [0-9]+\.[0-9]+\.[0-9]+$' --version
+expect 2 '"trian" is not a command' trian
+expect 0 '^# COMMANDS$' --manual
+for command in demo train calibrate evaluate predict inspect verify papers reproduce bench; do
+  expect 0 "^usage: exeunt $command" $command --help
+  expect 0 '--threads N .*\[0 to 256\].*default 0' $command --help
+  expect 2 'option --nosuch is unknown' $command --nosuch
+done
+expect 2 'too few arguments' train
+expect 2 'argument "b" is one too many' inspect a b
+expect 2 '--threads = 999; must be an integer in \[0, 256\]' inspect fashion-mnist --threads 999
+expect 2 '--threads needs a value' inspect fashion-mnist --threads
+expect 2 'must have one of --max-drop, --max-macs and --max-latency' calibrate x
+expect 2 'must have one of' calibrate x --max-drop 1 --max-macs 0.5
+expect 1 'recipe "nosuch" is neither a file nor one of .*fashion-mnist' train nosuch
+expect 1 'nosuch.safetensors: .*No such file' evaluate nosuch.safetensors
+expect 1 'paper "nosuch" is unknown; must be one of branchynet, msdnet, sdn' papers nosuch
+expect 1 'parameter "wdths" is unknown; must be one of' inspect fashion-mnist -s network.wdths=3
+expect 1 'architecture .*nosuch.*must be one of' inspect fashion-mnist -s network.architecture=nosuch
+expect 1 'momentum = 7; must be' inspect fashion-mnist -s train.momentum=7
+expect 1 'method "nosuch" is unknown' inspect fashion-mnist -s method.name=nosuch
+expect 1 'key "trian" is unknown' inspect fashion-mnist -s trian.epochs=1
+echo 'not json' >bad.json
+expect 1 'bad.json' inspect bad.json
+head -c 4096 /dev/urandom >bad.safetensors
+expect 1 'bad.safetensors' inspect bad.safetensors
+expect 0 'BranchyNet' papers
+expect 0 '"claims"' papers sdn --json
+exit $failed
