@@ -6,7 +6,7 @@
  * the programs' own counters. The weights are random: bits do not care.
  */
 #include "base/memory.h"
-#include "calibrate/calibrate.h"
+#include "calibrate/quota.h"
 #include "engine/engine.h"
 #include "tests/testing.h"
 #include "zoo/zoo.h"
