@@ -4,9 +4,9 @@
  * uses the library would make it, under the fixed rule (full depth: earlier
  * heads do not run) or under max-probability with the thresholds given.
  *
- * With exits, each sample of the clock is followed by one profiled pass: the
- * times of the bodies and heads that ran, as the workers themselves measured
- * them while they ran (their sum over the threads), and of the decisions. What
+ * With exits, each sample of the clock is followed by as many profiled passes:
+ * the times of the bodies and heads that ran, as the workers themselves
+ * measured them while they ran (their sum over the threads), and of the decisions. What
  * the clock shows above the former is what choosing, queueing, carrying
  * survivors and waiting for the other thread cost.
  */
@@ -55,22 +55,28 @@ static void pass(void *state) {
     run_call(inference, i);
 }
 
-static void write_parts(void *state, FILE *out) {
+static void add_ledgers(struct inference *inference, int64_t *parts, int64_t *decide) {
+  const struct bench_job *job = inference->job;
+  for (int32_t i = 0; i < job->samples; i += job->batch) {
+    run_call(inference, i);
+    const struct ex_ledger *ledger = ex__engine_ledger(inference->engine);
+    *parts += ledger->body_ns + ledger->head_ns + ledger->gate_ns;
+    *decide += ledger->decide_ns;
+  }
+}
+
+static void write_parts(void *state, long n, FILE *out) {
   struct inference *inference = state;
   const struct bench_job *job = inference->job;
   int64_t parts = 0, decide = 0, decisions = 0;
   ex__engine_profile(inference->engine, true);
-  for (int32_t i = 0; i < job->samples; i += job->batch) {
-    run_call(inference, i);
-    const struct ex_ledger *ledger = ex__engine_ledger(inference->engine);
-    parts += ledger->body_ns + ledger->head_ns + ledger->gate_ns;
-    decide += ledger->decide_ns;
-  }
+  for (long i = 0; i < n; i++) add_ledgers(inference, &parts, &decide);
   ex__engine_profile(inference->engine, false);
   for (int32_t i = 0; i < job->samples; i++) decisions += inference->results[i].exit + 1;
-  double workers = job->batch == 1 ? 1 : job->threads, calls = (double)job->samples / job->batch;
+  double workers = job->batch == 1 ? 1 : job->threads;
+  double calls = (double)n * job->samples / job->batch;
   fprintf(out, ", \"parts_ns\": %.1f, \"decide_ns\": %.1f", (double)parts / workers / calls,
-          (double)decide / (double)decisions);
+          (double)decide / ((double)n * (double)decisions));
 }
 
 static void write_answers(const struct inference *inference) {

@@ -47,7 +47,8 @@ class Full:
             module = copy.deepcopy(self.module).to(memory_format=memory)
             batches = [x.contiguous(memory_format=memory) for x in self.batches]
             yield "eager" + name, lambda m=module, b=batches: self.run(m, b)
-            yield "TorchScript" + name, lambda m=script(module, batches[0]), b=batches: self.run(m, b)
+            traced = script(module, batches[0])
+            yield "TorchScript" + name, lambda m=traced, b=batches: self.run(m, b)
 
     def run(self, module, batches):
         return [(module(x)[0], None) for x in batches]

@@ -122,7 +122,7 @@ static void time_passes(const struct bench_system *system, long n) {
   for (long i = 0; i < n; i++) system->pass(system->state);
   int64_t end = now_ns();
   printf("{\"ns\": %.1f", (double)(end - start) / ((double)n * system->calls));
-  if (system->more != NULL) system->more(system->state, stdout);
+  if (system->more != NULL) system->more(system->state, n, stdout);
   printf("}\n");
 }
 

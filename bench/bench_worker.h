@@ -45,8 +45,8 @@ struct bench_system {
   const char *description; /* JSON members for "ready" */
   int32_t calls;           /* per pass */
   void (*pass)(void *state);
-  /* JSON members after "ns", each ", "name": value"; untimed. May be NULL. */
-  void (*more)(void *state, FILE *out);
+  /* JSON members after "ns", each `, "name": value`, from `n` further passes. May be NULL. */
+  void (*more)(void *state, long n, FILE *out);
 };
 void bench_serve(const struct bench_system *system);
 

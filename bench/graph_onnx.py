@@ -57,8 +57,8 @@ class Writer:
             raise ValueError("graph_onnx: a batch-norm without a convolution before it")
         if op == "linear":
             weight, bias = (self.network.parameter(value, s) for s in ("weight", "bias"))
-            inputs = args + [self.constant(weight)] + ([self.constant(bias)] if attr["bias"] else [])
-            return self.add("Gemm", inputs, transB=1)
+            constants = [self.constant(array) for array in (weight, bias) if array is not None]
+            return self.add("Gemm", args + constants, transB=1)
         if op in ("max_pool", "avg_pool"):
             return self._pool(op, attr, args[0])
         if op == "global_avg_pool":

@@ -89,8 +89,9 @@ def whole(network, points=None):
 
 
 def stages(network):
-    """Per stage (body, head, cut): body: values of the cut before it → those that its head
-    and later stages read; head: those → logits; cut: places in the body's tuple of what goes on."""
+    """Per stage (body, head, read, cut). body: the cut before it → a tuple of what its head and
+    later stages read; head: its part of that tuple → logits; read, cut: which parts of the tuple
+    the head and the next body take."""
     out = []
     for stage in range(network.n_stages):
         given = network.cut(stage - 1) if stage else [network.source]

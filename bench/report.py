@@ -105,7 +105,8 @@ def line(result):
     more = f"; peak {result['peak_bytes'] / 1e6:.0f} MB" if "peak_bytes" in result else ""
     if "decide_ns" in result:
         more += f"; a decision {duration(result['decide_ns']['median'])}"
-    return f"{result['net']} {case(result)}: {', '.join(texts)}; ratio to {', '.join(against)}{more}"
+    return (f"{result['net']} {case(result)}: {', '.join(texts)}; ratio to {', '.join(against)}"
+            f"{more}")
 
 
 def table(head, rows):
@@ -140,7 +141,8 @@ def document(results):
              f"{first['machine']}. {first['date']}. {first['threads']} threads, "
              f"{first['rounds']} rounds. Exeunt {versions['exeunt']}"
              + (f", ONNX Runtime {versions['onnxruntime']}" if "onnxruntime" in versions else "")
-             + f", PyTorch {versions['pytorch']}. Made by `make bench`.", "",
+             + (f", PyTorch {versions['pytorch']}" if "pytorch" in versions else "")
+             + ". Made by `make bench`.", "",
              f"## Targets: {len(judged) - len(missed)} of {len(judged)} met", ""]
     lines += table(("what", "target", "measured", ""),
                    [(what, target, value, "met" if met else "**missed**")
