@@ -11,8 +11,10 @@ list(FILTER portable_sources EXCLUDE REGEX "/src/graph/(onednn|fast_)[^/]*$")
 
 # Without GNU extensions gcc does not contract a·b + c by itself, which halves
 # the speed of these loops; their results are not promised to the last bit.
-set_source_files_properties(${CMAKE_SOURCE_DIR}/src/graph/fast_loops.c
-  PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
+foreach(set base avx2 avx512)
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/graph/fast_loops_${set}.c
+    PROPERTIES COMPILE_OPTIONS -ffp-contract=fast)
+endforeach()
 
 # Links everything that the code of the library calls.
 add_library(exeunt_links INTERFACE)

@@ -71,7 +71,7 @@ struct fast_conv_weight {
 };
 
 struct fast_loops {
-  const char *name; /* "avx512", "avx2", "portable" */
+  const char *name; /* "avx512", "avx2", "base" */
   /* sum += Σ(x − pivot), sum_of_products += Σ(x − pivot)² */
   void (*norm_sums)(const struct fast_norm *norm);
   /* y = x · scale + shift (+ other), cut at 0 with relu */
@@ -87,6 +87,20 @@ struct fast_loops {
   void (*conv_weight)(const struct fast_conv_weight *conv);
 };
 
-const struct fast_loops *ex__fast_loops(void);
+/* Sets beyond the base one. Not with clang's sanitizers: they check every load
+ * of the unrolled tiles, and to compile that takes minutes. */
+#if !defined(__x86_64__) || !defined(__GNUC__)
+#define EX_FAST_LOOPS_SETS 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define EX_FAST_LOOPS_SETS 0
+#endif
+#endif
+#ifndef EX_FAST_LOOPS_SETS
+#define EX_FAST_LOOPS_SETS 1
+#endif
+
+extern const struct fast_loops ex__loops_base, ex__loops_avx2, ex__loops_avx512;
+const struct fast_loops *ex__fast_loops(void); /* the best that this processor has */
 
 #endif

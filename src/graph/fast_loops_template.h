@@ -1,37 +1,63 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * graph/fast_loops_template: the loops of fast_loops.h for one instruction
- * set. Included by fast_loops.c once per set (LOOPS, LOOPS_NAME, LOOPS_TARGET),
- * hence no include guard. Vectors are the compilers' own extension: 16 floats
- * are one register with AVX-512 and are split by the compiler elsewhere.
+ * set. Included once by each of fast_loops_{base,avx2,avx512}.c, hence no
+ * include guard, after
+ *
+ *   LOOPS, LOOPS_NAME, LOOPS_TARGET  the table's symbol, its name, its attribute
+ *   LANES                            floats in a register: 4, 8 or 16
+ *   CONV_PAIR(X), CONV_ONE(X)        pixels of a tile with two blocks and with one
+ *   WEIGHT_PAIR(X), WEIGHT_ONE(X)    taps of a tile of the weight's gradient
+ *
+ * Tiles are falling sizes, the last one 1, whose sums fit in the registers;
+ * a set without _PAIR has too few of them for two blocks of 16 channels.
+ * Vectors are the compilers' own extension.
  */
-#define NORM(name) LOOPS(name##_by16)
-#define LANES 16
+#include <stddef.h>
+
+#include "graph/fast_loops.h"
+
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 28")
+#endif
+
+#define NORM(name) name##_wide
+#define WIDTH LANES
 #include "graph/fast_norm_template.h"
 #undef NORM
-#undef LANES
-#define NORM(name) LOOPS(name##_by4)
-#define LANES 4
+#undef WIDTH
+#if LANES > 4
+#define NORM(name) name##_by4
+#define WIDTH 4
 #include "graph/fast_norm_template.h"
 #undef NORM
-#undef LANES
-#define NORM(name) LOOPS(name##_by1)
-#define LANES 1
+#undef WIDTH
+#endif
+#define NORM(name) name##_by1
+#define WIDTH 1
 #include "graph/fast_norm_template.h"
 #undef NORM
-#undef LANES
+#undef WIDTH
+
+#if LANES > 4
+#define NORM_BY4(name, ...) name##_by4(__VA_ARGS__)
+#else
+#define NORM_BY4(name, ...) name##_wide(__VA_ARGS__)
+#endif
 
 /* Blocks of rows: 256 at most, so that a float sum stays short, and fewer
  * where rows are wide, so that a block stays in the nearest cache. */
 #define NORM_LOOP(name)                                                            \
-  LOOPS_TARGET static void LOOPS(name)(const struct fast_norm *n) {                \
-    int32_t by16 = n->width / 16 * 16, by4 = n->width / 4 * 4;                     \
+  LOOPS_TARGET static void name(const struct fast_norm *n) {                       \
+    int32_t wide = n->width / LANES * LANES, by4 = n->width / 4 * 4;               \
     int64_t block = n->width <= 32 ? 256 : n->width <= 512 ? 8192 / n->width : 16; \
     for (int64_t row = 0; row < n->rows; row += block) {                           \
       int64_t end = row + block < n->rows ? row + block : n->rows;                 \
-      LOOPS(name##_by16)(n, 0, by16, row, end);                                    \
-      LOOPS(name##_by4)(n, by16, by4, row, end);                                   \
-      LOOPS(name##_by1)(n, by4, n->width, row, end);                               \
+      name##_wide(n, 0, wide, row, end);                                           \
+      NORM_BY4(name, n, wide, by4, row, end);                                      \
+      name##_by1(n, by4, n->width, row, end);                                      \
     }                                                                              \
   }
 NORM_LOOP(norm_sums)
@@ -40,20 +66,19 @@ NORM_LOOP(norm_grad_sums)
 NORM_LOOP(norm_grad)
 #undef NORM_LOOP
 
-LOOPS_TARGET static void LOOPS(relu)(int64_t n, const float *x, float *y) {
+LOOPS_TARGET static void relu(int64_t n, const float *x, float *y) {
   for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
 }
 
-LOOPS_TARGET static void LOOPS(relu_grad)(int64_t n, const float *y, const float *dy, float *dx,
-                                          bool add) {
+LOOPS_TARGET static void relu_grad(int64_t n, const float *y, const float *dy, float *dx,
+                                   bool add) {
   if (add)
     for (int64_t i = 0; i < n; i++) dx[i] += y[i] > 0 ? dy[i] : 0;
   else
     for (int64_t i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
 }
 
-LOOPS_TARGET static void LOOPS(add)(int64_t n, const float *a, const float *b, float *y,
-                                    bool relu) {
+LOOPS_TARGET static void add(int64_t n, const float *a, const float *b, float *y, bool relu) {
   if (!relu) {
     for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
     return;
@@ -66,113 +91,125 @@ LOOPS_TARGET static void LOOPS(add)(int64_t n, const float *a, const float *b, f
 
 /* ---- convolutions ------------------------------------------------------- */
 
-typedef float LOOPS(vec) __attribute__((vector_size(64), aligned(4), may_alias));
-#define LOAD(p) (*(const LOOPS(vec) *)(p))
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#define LOAD(p) (*(const vec *)(p))
+#define PARTS (16 / LANES) /* registers of a block of 16 channels */
 
-/* `px` pixels by `ob` blocks of 16 output channels stay in registers; px and
- * ob are constants wherever this is inlined. */
-LOOPS_TARGET static inline __attribute__((always_inline)) void LOOPS(conv_tile)(
-    const struct fast_conv *c, int32_t first, int32_t block, const int px, const int ob) {
-  LOOPS(vec) sum[14][2];
-  UNROLL for (int p = 0; p < px; p++) UNROLL for (int b = 0; b < ob; b++) sum[p][b] =
-      (LOOPS(vec)){0};
+/* `px` pixels by `n` registers of output channels stay in registers; px and n
+ * are constants wherever this is inlined. */
+LOOPS_TARGET static inline __attribute__((always_inline)) void conv_tile(
+    const struct fast_conv *c, int32_t first, int32_t block, const int px, const int n) {
+  vec sum[28][8];
+  UNROLL for (int p = 0; p < px; p++) UNROLL for (int v = 0; v < n; v++) sum[p][v] = (vec){0};
   if (c->bias != NULL)
-    UNROLL for (int p = 0; p < px; p++) UNROLL for (int b = 0; b < ob; b++) sum[p][b] =
-        LOAD(c->bias + 16 * (block + b));
+    UNROLL for (int p = 0; p < px; p++) UNROLL for (int v = 0; v < n; v++) sum[p][v] =
+        LOAD(c->bias + 16 * block + LANES * v);
   const float *weight = c->weight + 16 * block;
   for (int32_t s = 0; s < c->n_segments; s++) {
     const float *in = c->in + first * c->in_step + c->offset[s];
     for (int32_t k = 0; k < c->length[s]; k++, in++, weight += 16 * c->blocks) {
-      LOOPS(vec) w[2];
-      UNROLL for (int b = 0; b < ob; b++) w[b] = LOAD(weight + 16 * b);
+      vec w[8];
+      UNROLL for (int v = 0; v < n; v++) w[v] = LOAD(weight + LANES * v);
       UNROLL for (int p = 0; p < px; p++) {
         float x = in[p * c->in_step];
-        UNROLL for (int b = 0; b < ob; b++) sum[p][b] += x * w[b];
+        UNROLL for (int v = 0; v < n; v++) sum[p][v] += x * w[v];
       }
     }
   }
-  UNROLL for (int p = 0; p < px; p++) {
+  for (int p = 0; p < px; p++) {
     float *out = c->out + (first + p) * c->out_step + 16 * block;
-    UNROLL for (int b = 0; b < ob; b++, out += 16) {
-      int32_t n = c->channels - 16 * (block + b);
-      if (n >= 16) {
-        if (c->add) sum[p][b] += LOAD(out);
-        *(LOOPS(vec) *)out = sum[p][b];
+    int32_t left = c->channels - 16 * block;
+    for (int v = 0; v < n; v++, out += LANES, left -= LANES) {
+      if (left >= LANES) {
+        if (c->add) sum[p][v] += LOAD(out);
+        *(vec *)out = sum[p][v];
       } else {
-        for (int32_t i = 0; i < n; i++) out[i] = (c->add ? out[i] : 0) + sum[p][b][i];
+        for (int32_t i = 0; i < left; i++) out[i] = (c->add ? out[i] : 0) + sum[p][v][i];
       }
     }
   }
 }
 
-#define CONV_ROW(ob)                                                                       \
-  LOOPS_TARGET static void LOOPS(conv_row##ob)(const struct fast_conv *c, int32_t block) { \
-    int32_t p = 0;                                                                         \
-    for (; p + 14 <= c->pixels; p += 14) LOOPS(conv_tile)(c, p, block, 14, ob);            \
-    for (; p + 7 <= c->pixels; p += 7) LOOPS(conv_tile)(c, p, block, 7, ob);               \
-    for (; p + 4 <= c->pixels; p += 4) LOOPS(conv_tile)(c, p, block, 4, ob);               \
-    for (; p < c->pixels; p++) LOOPS(conv_tile)(c, p, block, 1, ob);                       \
-  }
-CONV_ROW(1)
-CONV_ROW(2)
-#undef CONV_ROW
+#define CONV_STEP(px, n) \
+  for (; p + px <= c->pixels; p += px) conv_tile(c, p, block, px, n);
+#ifdef CONV_PAIR
+#define X(px) CONV_STEP(px, 2 * PARTS)
+LOOPS_TARGET static void conv_pair(const struct fast_conv *c, int32_t block) {
+  int32_t p = 0;
+  CONV_PAIR(X)
+}
+#undef X
+#endif
+#define X(px) CONV_STEP(px, PARTS)
+LOOPS_TARGET static void conv_one(const struct fast_conv *c, int32_t block) {
+  int32_t p = 0;
+  CONV_ONE(X)
+}
+#undef X
 
-LOOPS_TARGET static void LOOPS(conv)(const struct fast_conv *c) {
+LOOPS_TARGET static void conv(const struct fast_conv *c) {
   int32_t block = 0;
-  for (; block + 2 <= c->blocks; block += 2) LOOPS(conv_row2)(c, block);
-  for (; block < c->blocks; block++) LOOPS(conv_row1)(c, block);
+#ifdef CONV_PAIR
+  for (; block + 2 <= c->blocks; block += 2) conv_pair(c, block);
+#endif
+  for (; block < c->blocks; block++) conv_one(c, block);
 }
 
-/* `taps` consecutive elements of a segment by `ob` blocks stay in registers. */
-LOOPS_TARGET static inline __attribute__((always_inline)) void LOOPS(weight_tile)(
-    const struct fast_conv_weight *c, int32_t k, int32_t block, const int taps, const int ob) {
-  LOOPS(vec) sum[24][2];
-  UNROLL for (int t = 0; t < taps; t++) UNROLL for (int b = 0; b < ob; b++) sum[t][b] =
-      (LOOPS(vec)){0};
+/* `taps` consecutive elements of a segment by `n` registers stay in registers. */
+LOOPS_TARGET static inline __attribute__((always_inline)) void weight_tile(
+    const struct fast_conv_weight *c, int32_t k, int32_t block, const int taps, const int n) {
+  vec sum[24][8];
+  UNROLL for (int t = 0; t < taps; t++) UNROLL for (int v = 0; v < n; v++) sum[t][v] = (vec){0};
   for (int32_t r = 0; r < c->rows; r++) {
     const float *in = c->in + r * c->in_row + k, *dout = c->dout + r * c->dout_row + 16 * block;
     for (int32_t p = 0; p < c->pixels; p++, in += c->in_step, dout += c->dout_step) {
-      LOOPS(vec) d[2];
-      UNROLL for (int b = 0; b < ob; b++) d[b] = LOAD(dout + 16 * b);
+      vec d[8];
+      UNROLL for (int v = 0; v < n; v++) d[v] = LOAD(dout + LANES * v);
       UNROLL for (int t = 0; t < taps; t++) {
         float x = in[t];
-        UNROLL for (int b = 0; b < ob; b++) sum[t][b] += x * d[b];
+        UNROLL for (int v = 0; v < n; v++) sum[t][v] += x * d[v];
       }
     }
   }
-  UNROLL for (int t = 0; t < taps; t++) UNROLL for (int b = 0; b < ob; b++) {
-    LOOPS(vec) *to = (LOOPS(vec) *)(c->dweight + ((k + t) * c->blocks + block + b) * 16);
-    *to += sum[t][b];
-  }
+  for (int t = 0; t < taps; t++)
+    for (int v = 0; v < n; v++)
+      *(vec *)(c->dweight + ((k + t) * c->blocks + block) * 16 + LANES * v) += sum[t][v];
 }
 
-LOOPS_TARGET static void LOOPS(conv_weight)(const struct fast_conv_weight *c) {
+#define WEIGHT_STEP(taps, n) \
+  for (; k + taps <= c->length; k += taps) weight_tile(c, k, block, taps, n);
+#ifdef WEIGHT_PAIR
+#define X(taps) WEIGHT_STEP(taps, 2 * PARTS)
+LOOPS_TARGET static void weight_pair(const struct fast_conv_weight *c, int32_t block) {
+  int32_t k = 0;
+  WEIGHT_PAIR(X)
+}
+#undef X
+#endif
+#define X(taps) WEIGHT_STEP(taps, PARTS)
+LOOPS_TARGET static void weight_one(const struct fast_conv_weight *c, int32_t block) {
+  int32_t k = 0;
+  WEIGHT_ONE(X)
+}
+#undef X
+
+LOOPS_TARGET static void conv_weight(const struct fast_conv_weight *c) {
   int32_t block = 0;
-  for (; block + 2 <= c->blocks; block += 2) {
-    int32_t k = 0;
-    for (; k + 12 <= c->length; k += 12) LOOPS(weight_tile)(c, k, block, 12, 2);
-    for (; k + 4 <= c->length; k += 4) LOOPS(weight_tile)(c, k, block, 4, 2);
-    for (; k < c->length; k++) LOOPS(weight_tile)(c, k, block, 1, 2);
-  }
-  for (; block < c->blocks; block++) {
-    int32_t k = 0;
-    for (; k + 24 <= c->length; k += 24) LOOPS(weight_tile)(c, k, block, 24, 1);
-    for (; k + 8 <= c->length; k += 8) LOOPS(weight_tile)(c, k, block, 8, 1);
-    for (; k + 3 <= c->length; k += 3) LOOPS(weight_tile)(c, k, block, 3, 1);
-    for (; k < c->length; k++) LOOPS(weight_tile)(c, k, block, 1, 1);
-  }
+#ifdef WEIGHT_PAIR
+  for (; block + 2 <= c->blocks; block += 2) weight_pair(c, block);
+#endif
+  for (; block < c->blocks; block++) weight_one(c, block);
 }
-#undef LOAD
 
-static const struct fast_loops LOOPS(loops) = {
+const struct fast_loops LOOPS = {
     .name = LOOPS_NAME,
-    .norm_sums = LOOPS(norm_sums),
-    .norm_apply = LOOPS(norm_apply),
-    .norm_grad_sums = LOOPS(norm_grad_sums),
-    .norm_grad = LOOPS(norm_grad),
-    .relu = LOOPS(relu),
-    .relu_grad = LOOPS(relu_grad),
-    .add = LOOPS(add),
-    .conv = LOOPS(conv),
-    .conv_weight = LOOPS(conv_weight),
+    .norm_sums = norm_sums,
+    .norm_apply = norm_apply,
+    .norm_grad_sums = norm_grad_sums,
+    .norm_grad = norm_grad,
+    .relu = relu,
+    .relu_grad = relu_grad,
+    .add = add,
+    .conv = conv,
+    .conv_weight = conv_weight,
 };

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * graph/fast_norm_template: batch-norm loops over channels [from, to), whose
- * count is a multiple of LANES. Included by fast_loops_template.h with LANES
- * of 16, 4 and 1 per instruction set, hence no include guard.
+ * count is a multiple of WIDTH. Included by fast_loops_template.h with WIDTH
+ * of a register, of 4 and of 1, hence no include guard.
  *
  * Channels run in the outer loop and rows in the inner one, so that sums stay
  * in registers; a block of rows is short enough to stay in the nearest cache
  * between one group of channels and the next.
  */
-#if LANES == 1
+#if WIDTH == 1
 typedef float NORM(vec);
 #define LOAD(p) (*(p))
 #define STORE(p, v) (*(p) = (v))
@@ -17,8 +17,8 @@ typedef float NORM(vec);
 #define CUT(z) ((z) < 0 ? 0.0f : (z))     /* keeps NaN, as it must be seen */
 #define LANE(v, i) (v)
 #else
-typedef float NORM(vec) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int32_t NORM(mask) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float NORM(vec) __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+typedef int32_t NORM(mask) __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 #define LOAD(p) (*(const NORM(vec) *)(p))
 #define STORE(p, v) (*(NORM(vec) *)(p) = (v))
 #define SPLAT0 ((NORM(vec)){0})
@@ -29,7 +29,7 @@ typedef int32_t NORM(mask) __attribute__((vector_size(4 * LANES), aligned(4), ma
 
 LOOPS_TARGET static void NORM(norm_sums)(const struct fast_norm *n, int32_t from, int32_t to,
                                          int64_t row, int64_t end) {
-  for (int32_t j = from; j < to; j += LANES) {
+  for (int32_t j = from; j < to; j += WIDTH) {
     const float *x = n->x.data + row * n->x.ld + j;
     NORM(vec) pivot = LOAD(n->mean + j), s0 = SPLAT0, s1 = SPLAT0, p0 = SPLAT0, p1 = SPLAT0;
     int64_t r = row;
@@ -47,7 +47,7 @@ LOOPS_TARGET static void NORM(norm_sums)(const struct fast_norm *n, int32_t from
     }
     s0 += s1;
     p0 += p1;
-    for (int32_t i = 0; i < LANES; i++) {
+    for (int32_t i = 0; i < WIDTH; i++) {
       n->sum[j + i] += LANE(s0, i);
       n->sum_of_products[j + i] += LANE(p0, i);
     }
@@ -56,7 +56,7 @@ LOOPS_TARGET static void NORM(norm_sums)(const struct fast_norm *n, int32_t from
 
 LOOPS_TARGET static void NORM(norm_apply)(const struct fast_norm *n, int32_t from, int32_t to,
                                           int64_t row, int64_t end) {
-  for (int32_t j = from; j < to; j += LANES) {
+  for (int32_t j = from; j < to; j += WIDTH) {
     const float *x = n->x.data + row * n->x.ld + j;
     const float *other = n->other.data != NULL ? n->other.data + row * n->other.ld + j : NULL;
     float *y = n->y.data + row * n->y.ld + j;
@@ -83,7 +83,7 @@ LOOPS_TARGET static void NORM(norm_apply)(const struct fast_norm *n, int32_t fro
 
 LOOPS_TARGET static void NORM(norm_grad_sums)(const struct fast_norm *n, int32_t from, int32_t to,
                                               int64_t row, int64_t end) {
-  for (int32_t j = from; j < to; j += LANES) {
+  for (int32_t j = from; j < to; j += WIDTH) {
     const float *x = n->x.data + row * n->x.ld + j, *dy = n->dy.data + row * n->dy.ld + j;
     NORM(vec) mean = LOAD(n->mean + j), s = SPLAT0, p = SPLAT0;
     if (!n->relu) {
@@ -108,7 +108,7 @@ LOOPS_TARGET static void NORM(norm_grad_sums)(const struct fast_norm *n, int32_t
         p += g * (v - mean);
       }
     }
-    for (int32_t i = 0; i < LANES; i++) {
+    for (int32_t i = 0; i < WIDTH; i++) {
       n->sum[j + i] += LANE(s, i);
       n->sum_of_products[j + i] += LANE(p, i);
     }
@@ -120,7 +120,7 @@ LOOPS_TARGET static void NORM(norm_grad_sums)(const struct fast_norm *n, int32_t
 LOOPS_TARGET static void NORM(norm_grad)(const struct fast_norm *n, int32_t from, int32_t to,
                                          int64_t row, int64_t end) {
   const bool from_y = n->relu && n->y.data != NULL, from_x = n->relu && n->y.data == NULL;
-  for (int32_t j = from; j < to; j += LANES) {
+  for (int32_t j = from; j < to; j += WIDTH) {
     NORM(vec) a = LOAD(n->a + j), b = LOAD(n->b + j), c = LOAD(n->c + j);
     NORM(vec) scale = LOAD(n->scale + j), shift = LOAD(n->shift + j);
     for (int64_t r = row; r < end; r++) {
