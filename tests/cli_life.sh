@@ -19,8 +19,8 @@ small=(-q --threads 2 -s data.split.labels-per-class=60 -s train.batch=32 -s tra
   -s network.stem=8 -s 'network.widths=[8,8,12,16]' -s data.split.select=1000
   -s data.split.certify=1000)
 
-check train "$EXEUNT" train fashion-mnist "${small[@]}" --untimed -o a.safetensors
-check 'train again' "$EXEUNT" train fashion-mnist "${small[@]}" --untimed -o b.safetensors --json
+check train "$EXEUNT" train fashion-mnist "${small[@]}" -o a.safetensors
+check 'train again' "$EXEUNT" train fashion-mnist "${small[@]}" -o b.safetensors --json
 grep -q '"best_epoch"' out || { echo 'train --json lacks best_epoch'; failed=1; }
 weights() { tail -c +$((9 + $(od -An -tu8 -N8 "$1"))) "$1" | sha256sum; }
 [ "$(weights a.safetensors)" = "$(weights b.safetensors)" ] ||

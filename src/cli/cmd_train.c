@@ -16,7 +16,7 @@
 struct options {
   struct common_options common;
   const char *output, *checkpoint, *method;
-  bool resume, untimed;
+  bool resume;
   double checkpoint_seconds;
   struct assignments set;
 };
@@ -34,8 +34,6 @@ static const struct option_spec table[] = {
      "Where the checkpoint lies; default the model's name with .checkpoint."},
     {"checkpoint-seconds", 0, OPTION_REAL, offsetof(struct options, checkpoint_seconds), "S", 0,
      86400, "60", "Seconds between checkpoints; 0: after each epoch only."},
-    {"untimed", 0, OPTION_FLAG, offsetof(struct options, untimed), NULL, 0, 0, NULL,
-     "Chooses algorithms by rule instead of timing them once."},
     {0},
 };
 
@@ -56,7 +54,6 @@ static int run(const void *given, char *const *arguments, int32_t n) {
       .checkpoint = options->checkpoint,
       .checkpoint_seconds = options->checkpoint_seconds,
       .resume = options->resume,
-      .untimed = options->untimed,
       .seed = (uint64_t)options->common.seed,
       .threads = console_threads(&options->common),
       .progress = console_progress(&options->common),

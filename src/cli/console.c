@@ -93,8 +93,7 @@ static bool report_terminal(void *context, const struct ex_progress_event *event
 
 static bool report_plain(void *context, const struct ex_progress_event *event) {
   (void)context;
-  if (event->finished && event->note != NULL)
-    fprintf(stderr, "%s  %s\n", event->task, event->note);
+  if (event->finished && event->note != NULL) fprintf(stderr, "%s  %s\n", event->task, event->note);
   return !stop_requested;
 }
 

@@ -35,7 +35,6 @@ struct work { /* what one run opens */
   struct ex_recipe recipe;
   ex_data *data;
   ex_net *net;
-  ex_plan *plan;
   ex_model *model;
   json_t *history;
 };
@@ -43,7 +42,6 @@ struct work { /* what one run opens */
 static void close_work(struct work *work) {
   ex_model_free(work->model);
   ex_net_free(work->net);
-  ex__plan_free(work->plan);
   ex__data_free(work->data);
   ex__recipe_free(&work->recipe);
   json_decref(work->history);
@@ -53,8 +51,7 @@ static enum ex_status open_work(const struct training_job *job, struct work *wor
                                 struct ex_error *err) {
   EX_TRY(open_recipe(job->recipe, job->set, &work->recipe, err));
   EX_TRY(ex__recipe_open_data(&work->recipe, &work->data, err));
-  EX_TRY(ex__recipe_build_net(&work->recipe, work->data, job->seed, &work->net, err));
-  return job->untimed ? EX_OK : ex__plan_new(&work->plan);
+  return ex__recipe_build_net(&work->recipe, work->data, job->seed, &work->net, err);
 }
 
 static enum ex_status train(const struct training_job *job, struct work *work, char *checkpoint,
@@ -69,7 +66,7 @@ static enum ex_status train(const struct training_job *job, struct work *work, c
       .threads = job->threads,
       .backend = EX_BACKEND_FAST,
       .layout = EX_LAYOUT_AUTO,
-      .plan = job->untimed ? NULL : &work->plan,
+      .plan = NULL, /* timed choices would give other bits in the next run */
       .checkpoint = checkpoint,
       .checkpoint_seconds = job->checkpoint_seconds,
       .resume = job->resume,
@@ -84,7 +81,6 @@ static enum ex_status make_model(const struct training_job *job, struct work *wo
   EX_TRY(ex__model_new(work->net, info->preprocess, info->class_names, &work->model, err));
   work->net = NULL; /* the model's now */
   work->model->recipe = json_incref(work->recipe.json);
-  work->model->plan = work->plan != NULL ? ex__plan_to_json(work->plan) : NULL;
   work->model->provenance = provenance(job, work->data, work->history);
   return ex__model_write(work->model, job->output, err);
 }

@@ -15,7 +15,7 @@ struct training_job {
   const char *output;     /* the model file */
   const char *checkpoint; /* NULL: output + ".checkpoint" */
   double checkpoint_seconds;
-  bool resume, untimed;
+  bool resume;
   uint64_t seed;
   int32_t threads;
   struct ex_progress progress;
