@@ -94,10 +94,9 @@ static double difference_tail(int32_t n, int32_t d, double differ, double theta)
   return sum < 1 ? sum : 1;
 }
 
-double ex__drop_p_value(const struct ex_pairs *pairs, double drop) {
+/* `most`: upper bound of π, the chance that a sample differs. */
+static double p_value(const struct ex_pairs *pairs, double drop, double most) {
   int32_t n = pairs->n, observed = pairs->lost - pairs->won;
-  if (n <= 0) return 1;
-  double most = binomial_upper(n, pairs->lost + pairs->won, nuisance_level);
   double least = fabs(drop); /* π = p + q ≥ |p − q| */
   if (least > most) return drop > 0 ? nuisance_level : 1;
   double worst = 0;
@@ -110,12 +109,21 @@ double ex__drop_p_value(const struct ex_pairs *pairs, double drop) {
   return worst < 1 ? worst : 1;
 }
 
+static double most_differing(const struct ex_pairs *pairs) {
+  return binomial_upper(pairs->n, pairs->lost + pairs->won, nuisance_level);
+}
+
+double ex__drop_p_value(const struct ex_pairs *pairs, double drop) {
+  return pairs->n > 0 ? p_value(pairs, drop, most_differing(pairs)) : 1;
+}
+
 double ex__drop_upper(const struct ex_pairs *pairs, double alpha) {
   if (pairs->n <= 0) return 1;
   double low = (double)(pairs->lost - pairs->won) / pairs->n, high = 1;
+  double most = most_differing(pairs);
   for (int i = 0; i < 30; i++) {
     double middle = (low + high) / 2;
-    if (ex__drop_p_value(pairs, middle) > alpha)
+    if (p_value(pairs, middle, most) > alpha)
       low = middle;
     else
       high = middle;

@@ -116,7 +116,7 @@ struct choice {
   const struct ex_constraint *constraint;
   int32_t chosen, n_tested; /* chosen −1: none passed */
   double score;             /* of the chosen one; lower is better */
-  double best_bound;        /* least bound that was seen, for the refusal */
+  struct ex_estimate first; /* the most careful candidate, for the refusal */
 };
 
 /* Lower is better: cost under a drop; errors, then cost, under a budget. */
@@ -128,6 +128,14 @@ static double objective(const struct choice *choice, const struct ex_estimate *e
   return -estimate->accuracy + 1e-9 * cost;
 }
 
+/* As ex__constraint_met, without computing the bound of a drop: whether a test
+ * refutes the target is the same question and one evaluation. */
+static bool passes(const struct ex_constraint *constraint, const struct ex_estimate *estimate) {
+  if (constraint->kind != EX_CONSTRAINT_DROP) return ex__constraint_met(constraint, estimate);
+  return estimate->full_depth ||
+         ex__drop_p_value(&estimate->pairs, constraint->value / 100) <= ex__calibrate_alpha;
+}
+
 /* Tests one candidate; false ends the sequence. */
 static bool try(struct choice *choice, int32_t index, struct ex_outcome *outcomes) {
   const ex_policy *policy = &choice->candidates->items[index];
@@ -135,12 +143,10 @@ static bool try(struct choice *choice, int32_t index, struct ex_outcome *outcome
   ex__policy_replay(policy, choice->select, NULL, outcomes);
   ex__estimate_outcomes(policy, choice->select, outcomes, choice->candidates->tested_on,
                         ex__calibrate_alpha, &tested);
-  choice->n_tested++;
-  double bound = ex__constraint_bound(choice->constraint->kind, &tested);
-  if (bound < choice->best_bound) choice->best_bound = bound;
-  if (!ex__constraint_met(choice->constraint, &tested)) return false;
-  ex__estimate_outcomes(policy, choice->select, outcomes, (struct ex_samples_range){0, 1}, 0,
-                        &whole);
+  if (choice->n_tested++ == 0) choice->first = tested;
+  if (!passes(choice->constraint, &tested)) return false;
+  ex__estimate_outcomes(policy, choice->select, outcomes, (struct ex_samples_range){0, 1},
+                        ex__calibrate_alpha, &whole);
   double score = objective(choice, &whole);
   if (choice->chosen >= 0 && score >= choice->score) return true;
   choice->chosen = index;
@@ -153,7 +159,7 @@ static int32_t n_tested_on(const struct choice *choice) {
   return (choice->select->n - range.first + range.step - 1) / range.step;
 }
 
-static enum ex_status refuse(const struct choice *choice, struct ex_error *err) {
+static enum ex_status refuse(struct choice *choice, struct ex_error *err) {
   const struct ex_constraint *constraint = choice->constraint;
   const char *name = ex__constraint_name(constraint->kind);
   const char *unit = ex__constraint_unit(constraint->kind);
@@ -166,8 +172,10 @@ static enum ex_status refuse(const struct choice *choice, struct ex_error *err) 
                     "%s = %g %s cannot be shown with %d samples in select; it takes at least %lld",
                     name, constraint->value, unit, (int)choice->select->n,
                     (long long)least * choice->candidates->tested_on.step);
+  choice->first.drop_upper = ex__drop_upper(&choice->first.pairs, ex__calibrate_alpha);
   return ex__fail(err, EX_EINFEASIBLE, "%s = %g %s; the best that %s can promise is %.6g", name,
-                  constraint->value, unit, rule, choice->best_bound);
+                  constraint->value, unit, rule,
+                  ex__constraint_bound(constraint->kind, &choice->first));
 }
 
 static enum ex_status choose(struct choice *choice, struct ex_error *err) {
@@ -177,7 +185,6 @@ static enum ex_status choose(struct choice *choice, struct ex_error *err) {
   int32_t n = choice->candidates->n;
   bool dear_first = choice->constraint->kind == EX_CONSTRAINT_DROP;
   choice->chosen = -1;
-  choice->best_bound = INFINITY;
   for (int32_t i = 0; i < n; i++)
     if (!try(choice, dear_first ? i : n - 1 - i, outcomes)) break;
   ex__free(outcomes);

@@ -55,15 +55,14 @@ void ex__estimate_outcomes(const ex_policy *policy, const ex_trace *trace,
   out->accuracy = sums.right / n;
   out->full_accuracy = sums.full_right / n;
   out->macs = sums.macs / n;
+  out->macs_upper = ex__mean_upper(sums.macs, sums.macs_squared, n, alpha);
   out->ns = sums.ns / n;
+  out->ns_upper = ex__mean_upper(sums.ns, sums.ns_squared, n, alpha);
   out->full_macs = (double)trace->cost.direct_macs[trace->n_points - 1];
   out->full_ns = (double)full_ns(trace);
   out->full_depth = is_full_depth(policy);
   out->drop = (double)(out->pairs.lost - out->pairs.won) / n;
-  if (alpha <= 0) return;
-  out->macs_upper = ex__mean_upper(sums.macs, sums.macs_squared, n, alpha);
-  out->ns_upper = ex__mean_upper(sums.ns, sums.ns_squared, n, alpha);
-  out->drop_upper = out->full_depth ? 0 : ex__drop_upper(&out->pairs, alpha);
+  out->drop_upper = NAN;
 }
 
 enum ex_status ex__estimate(const ex_policy *policy, const ex_trace *trace, double alpha,
@@ -73,6 +72,7 @@ enum ex_status ex__estimate(const ex_policy *policy, const ex_trace *trace, doub
     return ex__fail(err, EX_ENOMEM, "calibrate: no memory for %d outcomes", (int)trace->n);
   ex__policy_replay(policy, trace, NULL, outcomes);
   ex__estimate_outcomes(policy, trace, outcomes, (struct ex_samples_range){0, 1}, alpha, out);
+  out->drop_upper = out->full_depth ? 0 : ex__drop_upper(&out->pairs, alpha);
   ex__free(outcomes);
   return EX_OK;
 }

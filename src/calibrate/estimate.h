@@ -25,12 +25,12 @@ struct ex_estimate {
   bool full_depth;              /* the policy is full depth by its very values: its drop is 0 */
 };
 
-/* Of outcomes [trace->n] of the policy; bounds are one-sided at `alpha`
- * (0: none is computed, which is most of the work). */
+/* Of outcomes [trace->n] of the policy; bounds are one-sided at `alpha`. The
+ * bound of the drop, which is most of the work, is left out (NaN). */
 void ex__estimate_outcomes(const ex_policy *policy, const ex_trace *trace,
                            const struct ex_outcome *outcomes, struct ex_samples_range range,
                            double alpha, struct ex_estimate *out);
-/* Replays, and estimates over all samples. */
+/* Replays, and estimates over all samples; with the bound of the drop. */
 enum ex_status ex__estimate(const ex_policy *policy, const ex_trace *trace, double alpha,
                             struct ex_estimate *out, struct ex_error *err);
 

@@ -101,7 +101,7 @@ enum ex_status ex__budgeted_curve(const ex_policy *policy, const ex_trace *selec
     struct ex_estimate estimate;
     ex__quota_geometric((r + 1) / 20.0, select->n_points, quota);
     EX_TRY(ex__quota_thresholds(&fitted, select, quota, err));
-    EX_TRY(ex__estimate(&fitted, test, 0, &estimate, err));
+    EX_TRY(ex__estimate(&fitted, test, 0.1, &estimate, err));
     points[r] = (struct ex_curve_point){100 * estimate.accuracy, estimate.macs};
   }
   return EX_OK;
