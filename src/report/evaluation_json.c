@@ -194,7 +194,7 @@ static enum ex_status budgeted_points(const struct ex_evaluation_facts *facts,
 static enum ex_status put_curves(const struct ex_evaluation_facts *facts, json_t *to,
                                  struct ex_error *err) {
   const ex_trace *trace = facts->trace;
-  struct ex_curve_point anytime[EX_MAX_POINTS], budgeted[EX_BUDGETED_POINTS];
+  struct ex_curve_point anytime[EX_MAX_POINTS] = {{0}}, budgeted[EX_BUDGETED_POINTS] = {{0}};
   int32_t n_budgeted;
   for (int32_t p = 0; p < trace->n_points; p++)
     anytime[p] =
