@@ -75,6 +75,7 @@ void catalogue_print_result(const json_t *entry, const json_t *result) {
   printf("\n\n| claim | inequality | measured, 95 %% interval | verdict |\n|---|---|---|---|\n");
   size_t i;
   const json_t *claim;
-  json_array_foreach(json_object_get(reproduction, "claims"), i, claim)
-      print_row(claim, json_array_get(json_object_get(result, "claims"), i));
+  json_array_foreach(json_object_get(reproduction, "claims"), i, claim) {
+    print_row(claim, json_array_get(json_object_get(result, "claims"), i));
+  }
 }

@@ -60,7 +60,7 @@ static void print_text(const json_t *json) {
          "      multiply-adds             cumulative\n");
   size_t i;
   const json_t *exit;
-  json_array_foreach(json_object_get(json, "exits"), i, exit) print_row(exit);
+  json_array_foreach(json_object_get(json, "exits"), i, exit) { print_row(exit); }
 }
 
 static int print_programs(const ex_model *model, struct ex_error *err) {

@@ -46,8 +46,9 @@ static void print_exits(const json_t *json) {
 static void print_notes(const json_t *json) {
   size_t i;
   const json_t *note;
-  json_array_foreach(json_object_get(json, "notes"), i, note)
-      printf("note: %s\n", json_string_value(note));
+  json_array_foreach(json_object_get(json, "notes"), i, note) {
+    printf("note: %s\n", json_string_value(note));
+  }
 }
 
 int evaluation_print(const json_t *json) {

@@ -78,8 +78,9 @@ static bool set(const struct option_spec *spec, const char *text, void *options)
 
 static void set_defaults(const struct option_spec *const *all, int32_t n, void *options) {
   for (int32_t i = 0; i < n; i++) {
+    void *field = (char *)options + all[i]->offset;
     if (all[i]->type == OPTION_REAL && all[i]->fallback == NULL)
-      *(double *)((char *)options + all[i]->offset) = NAN;
+      *(double *)field = NAN;
     else if (all[i]->fallback != NULL)
       set(all[i], all[i]->fallback, options);
   }

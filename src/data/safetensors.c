@@ -89,10 +89,10 @@ static enum ex_status check_metadata(const json_t *json, const char *source, str
     return ex__fail(err, EX_EFORMAT, "%s: __metadata__ must be an object of strings", source);
   const char *key;
   json_t *value;
-  json_object_foreach((json_t *)(uintptr_t)json, key, value) if (
-      !json_is_string(value)) return ex__fail(err, EX_EFORMAT,
-                                              "%s: __metadata__ \"%.60s\" must be a string", source,
-                                              key);
+  json_object_foreach((json_t *)(uintptr_t)json, key, value) {
+    if (!json_is_string(value))
+      return ex__fail(err, EX_EFORMAT, "%s: __metadata__ \"%.60s\" must be a string", source, key);
+  }
   return EX_OK;
 }
 

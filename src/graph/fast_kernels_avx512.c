@@ -25,14 +25,10 @@ typedef int ex_nothing_here; /* ISO C wants a declaration */
 #define KERNELS ex__kernels_avx512
 #define NAME "avx512"
 /* Blocks of outputs × vectors whose sums, sources and a weight fit in the registers. */
-#define BLOCKS(X)                                                                                \
-  X(1, 12)                                                                                       \
-  X(2, 10)                                                                                       \
-  X(3, 7)                                                                                        \
-  X(4, 6)                                                                                        \
-  X(5, 5)                                                                                        \
-  X(6, 4) X(7, 3) X(8, 3) X(9, 2) X(10, 2) X(11, 2) X(12, 2) X(13, 1) X(14, 1) X(15, 1) X(16, 1) \
-      X(17, 1) X(18, 1) X(19, 1) X(20, 1) X(21, 1) X(22, 1) X(23, 1) X(24, 1)
+#define NARROW_BLOCKS(X) X(1, 12) X(2, 10) X(3, 7) X(4, 6) X(5, 5) X(6, 4) X(7, 3) X(8, 3)
+#define MIDDLE_BLOCKS(X) X(9, 2) X(10, 2) X(11, 2) X(12, 2) X(13, 1) X(14, 1) X(15, 1) X(16, 1)
+#define WIDE_BLOCKS(X) X(17, 1) X(18, 1) X(19, 1) X(20, 1) X(21, 1) X(22, 1) X(23, 1) X(24, 1)
+#define BLOCKS(X) NARROW_BLOCKS(X) MIDDLE_BLOCKS(X) WIDE_BLOCKS(X)
 #define NHWC_BLOCKS(X) X(1, 24) X(2, 12) X(3, 9) X(4, 6)
 #define BLOCK_FOR \
   { 24, 12, 8, 6 }

@@ -204,12 +204,9 @@ BLOCK_FUNCTION void nhwc_block(const struct ex_nhwc_call *call, const int vector
 #define NHWC_6(v) NHWC_3(v) NHWC(v, 4) NHWC(v, 5) NHWC(v, 6)
 #define NHWC_9(v) NHWC_6(v) NHWC(v, 7) NHWC(v, 8) NHWC(v, 9)
 #define NHWC_12(v) NHWC_9(v) NHWC(v, 10) NHWC(v, 11) NHWC(v, 12)
-#define NHWC_24(v)                                                                                \
-  NHWC_12(v)                                                                                      \
-  NHWC(v, 13)                                                                                     \
-  NHWC(v, 14)                                                                                     \
-  NHWC(v, 15) NHWC(v, 16) NHWC(v, 17) NHWC(v, 18) NHWC(v, 19) NHWC(v, 20) NHWC(v, 21) NHWC(v, 22) \
-      NHWC(v, 23) NHWC(v, 24)
+#define NHWC_16(v) NHWC_12(v) NHWC(v, 13) NHWC(v, 14) NHWC(v, 15) NHWC(v, 16)
+#define NHWC_20(v) NHWC_16(v) NHWC(v, 17) NHWC(v, 18) NHWC(v, 19) NHWC(v, 20)
+#define NHWC_24(v) NHWC_20(v) NHWC(v, 21) NHWC(v, 22) NHWC(v, 23) NHWC(v, 24)
 #define DEFINE_NHWC(v, p) NHWC_##p(v)
 NHWC_BLOCKS(DEFINE_NHWC)
 
