@@ -84,6 +84,11 @@ struct fast_loops {
   void (*relu_grad)(int64_t n, const float *y, const float *dy, float *dx, bool add);
   void (*add)(int64_t n, const float *a, const float *b, float *y, bool relu);
   void (*conv)(const struct fast_conv *conv);
+  /* The same for few output channels, with registers along the taps; NULL: not
+   * in this set. `weight` is [groups of 4 channels][registers of 16 elements,
+   * each segment filled up with zeros][4][16]; up to 15 floats behind a segment
+   * are read too. */
+  void (*conv_dots)(const struct fast_conv *conv);
   void (*conv_weight)(const struct fast_conv_weight *conv);
 };
 

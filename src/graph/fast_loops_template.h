@@ -7,10 +7,11 @@
  *   LOOPS, LOOPS_NAME, LOOPS_TARGET  the table's symbol, its name, its attribute
  *   LANES                            floats in a register: 4, 8 or 16
  *   CONV_PAIR(X), CONV_ONE(X)        pixels of a tile with two blocks and with one
- *   WEIGHT_PAIR(X), WEIGHT_ONE(X)    taps of a tile of the weight's gradient
+ *   WEIGHT_THREE(X), …               taps of a tile of the weight's gradient, by blocks
+ *   CONV_DOTS, if any                its conv_dots
  *
  * Tiles are falling sizes, the last one 1, whose sums fit in the registers;
- * a set without _PAIR has too few of them for two blocks of 16 channels.
+ * a set without _PAIR or _THREE has too few of them for so many blocks of 16.
  * Vectors are the compilers' own extension.
  */
 #include <stddef.h>
@@ -178,6 +179,14 @@ LOOPS_TARGET static inline __attribute__((always_inline)) void weight_tile(
 
 #define WEIGHT_STEP(taps, n) \
   for (; k + taps <= c->length; k += taps) weight_tile(c, k, block, taps, n);
+#ifdef WEIGHT_THREE
+#define X(taps) WEIGHT_STEP(taps, 3 * PARTS)
+LOOPS_TARGET static void weight_three(const struct fast_conv_weight *c, int32_t block) {
+  int32_t k = 0;
+  WEIGHT_THREE(X)
+}
+#undef X
+#endif
 #ifdef WEIGHT_PAIR
 #define X(taps) WEIGHT_STEP(taps, 2 * PARTS)
 LOOPS_TARGET static void weight_pair(const struct fast_conv_weight *c, int32_t block) {
@@ -195,6 +204,9 @@ LOOPS_TARGET static void weight_one(const struct fast_conv_weight *c, int32_t bl
 
 LOOPS_TARGET static void conv_weight(const struct fast_conv_weight *c) {
   int32_t block = 0;
+#ifdef WEIGHT_THREE /* not where a pair and a pair are left */
+  for (; c->blocks - block >= 3 && c->blocks - block != 4; block += 3) weight_three(c, block);
+#endif
 #ifdef WEIGHT_PAIR
   for (; block + 2 <= c->blocks; block += 2) weight_pair(c, block);
 #endif
@@ -211,5 +223,8 @@ const struct fast_loops LOOPS = {
     .relu_grad = relu_grad,
     .add = add,
     .conv = conv,
+#ifdef CONV_DOTS
+    .conv_dots = CONV_DOTS,
+#endif
     .conv_weight = conv_weight,
 };
