@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "graph/onednn.h"
 #include "graph/program.h"
 #include "tests/op_harness.h"
 #include "tests/testing.h"
@@ -379,17 +380,25 @@ static void fast_programs_are_near(void **state) {
       {"concat", "", 2, {6, 5}, true, 0},      {0}};
   struct net net;
   ex_real *twin[MAX_LINES + 1], *value[MAX_LINES + 1];
-  net_open(&net, IMAGE(3, 9, 10), lines);
+  net_open(&net, IMAGE(3, 19, 20), lines);
   struct ex_program_options options = {
       .batch = SAMPLES, .mode = EX_MODE_INFER, .backend = EX_BACKEND_TWIN, .threads = 1};
   run_net(&net, &options, twin);
-  options = (struct ex_program_options){.batch = 8,
+  options = (struct ex_program_options){.batch = SAMPLES,
                                         .mode = EX_MODE_INFER,
                                         .backend = EX_BACKEND_FAST,
                                         .layout = EX_LAYOUT_NHWC,
                                         .threads = 1,
                                         .fast = true};
   run_net(&net, &options, value);
+  ex_program *program;
+  struct ex_text text = {0};
+  assert_ok(ex__program_new(net.graph, 0, net.params, net.buffers, &options, &program, &err), &err);
+  ex__program_describe(program, &text);
+  bool has_it = strncmp(ex__dnn_isa(), "avx512", 6) == 0;
+  assert_int_equal(strstr(text.data, "winograd") != NULL, has_it);
+  ex__text_clear(&text);
+  ex__program_free(program);
   for (int32_t id = 0; id < ex__graph_n_nodes(net.graph); id++)
     assert_near(&net, id, value[id], twin[id]);
   free_values(&net, twin);

@@ -7,7 +7,9 @@
  * result depends in the last bits on batch and threads, so it is never chosen
  * without being asked for. It works in blocks of 16 channels: source and
  * output change layout on the way, and the residual is added and relu applied
- * on the way back (oneDNN's own relu turns a NaN into 0).
+ * on the way back (oneDNN's own relu turns a NaN into 0). Those passes cost
+ * more than it saves unless a call has many pixels: ResNet-18 at 32×32 took
+ * 1.15 of the direct time at batch 1, 1.0 at batch 8, 0.77–0.95 at 32 and 64.
  */
 #include <string.h>
 
@@ -15,7 +17,7 @@
 #include "graph/fast_infer.h"
 #include "graph/shape.h"
 
-enum { BLOCK = 16, NARROWEST = 64, FEWEST_PIXELS = 256 };
+enum { BLOCK = 16, NARROWEST = 64, FEWEST_PIXELS = 8192 };
 
 static const struct fast_value *in_of(const struct fast *fast, const struct fast_step *step) {
   return &fast->values[step->in[0]];
