@@ -92,6 +92,13 @@ struct fast_loops {
   void (*conv_weight)(const struct fast_conv_weight *conv);
 };
 
+/* Before loops over arrays of vectors that shall be registers. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 28")
+#endif
+
 /* Sets beyond the base one. Not with clang's sanitizers: they check every load
  * of the unrolled tiles, and to compile that takes minutes. */
 #if !defined(__x86_64__) || !defined(__GNUC__)

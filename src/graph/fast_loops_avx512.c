@@ -24,7 +24,7 @@ typedef int ex_nothing_here; /* ISO C wants a declaration */
 /* Lane 4·p + o of the result: the sum of the lanes of sum[p][o]. */
 LOOPS_TARGET static inline __m512 sum_lanes(__m512 sum[4][4]) {
   __m512 quarter[4]; /* lane 4·q + o: output o over a quarter of its lanes */
-  for (int p = 0; p < 4; p++) {
+  UNROLL for (int p = 0; p < 4; p++) {
     __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(sum[p][0], sum[p][1]),
                              _mm512_unpackhi_ps(sum[p][0], sum[p][1]));
     __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(sum[p][2], sum[p][3]),
@@ -42,21 +42,23 @@ LOOPS_TARGET static inline __m512 sum_lanes(__m512 sum[4][4]) {
 }
 
 /* Four pixels by four channels; of the last pixels the loop repeats one. */
-LOOPS_TARGET static void dots_tile(const struct fast_conv *c, const float *weight, int32_t first,
-                                   int32_t channel) {
+LOOPS_TARGET static inline __attribute__((always_inline)) void dots_tile(const struct fast_conv *c,
+                                                                         const float *weight,
+                                                                         int32_t first,
+                                                                         int32_t channel) {
   __m512 sum[4][4];
   const float *in[4];
   int32_t pixels = c->pixels - first < 4 ? c->pixels - first : 4;
-  for (int p = 0; p < 4; p++) {
+  UNROLL for (int p = 0; p < 4; p++) {
     in[p] = c->in + (first + (p < pixels ? p : pixels - 1)) * c->in_step;
-    for (int o = 0; o < 4; o++) sum[p][o] = _mm512_setzero_ps();
+    UNROLL for (int o = 0; o < 4; o++) sum[p][o] = _mm512_setzero_ps();
   }
   for (int32_t s = 0; s < c->n_segments; s++)
     for (int32_t k = c->offset[s]; k < c->offset[s] + c->length[s]; k += 16, weight += 64)
-      for (int o = 0; o < 4; o++) {
+      UNROLL for (int o = 0; o < 4; o++) {
         __m512 w = _mm512_loadu_ps(weight + 16 * o);
-        for (int p = 0; p < 4; p++)
-          sum[p][o] = _mm512_fmadd_ps(_mm512_loadu_ps(in[p] + k), w, sum[p][o]);
+        UNROLL for (int p = 0; p < 4; p++) sum[p][o] =
+            _mm512_fmadd_ps(_mm512_loadu_ps(in[p] + k), w, sum[p][o]);
       }
   __m512 all = sum_lanes(sum);
   __m128 quarters[4] = {_mm512_castps512_ps128(all), _mm512_extractf32x4_ps(all, 1),

@@ -18,12 +18,6 @@
 
 #include "graph/fast_loops.h"
 
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 28")
-#endif
-
 #define NORM(name) name##_wide
 #define WIDTH LANES
 #include "graph/fast_norm_template.h"
