@@ -6,7 +6,7 @@
  * to calibrate, and each claim as an inequality over the evaluations of the
  * runs. Runs are paired by seed: a claim is evaluated per seed, and its mean
  * and 95 % interval (Student's t) decide. `met`: the whole interval keeps the
- * inequality; `not met`: none of it does; else `undecided`. The interval covers
+ * inequality; `not met`: none of it does; else `no significant difference`. The interval covers
  * what differs between seeds (weights, order of data), not the test sample.
  * A quick run shows that the machinery works and never counts as met.
  */
@@ -183,7 +183,7 @@ static double student_t(int32_t degrees) {
 static const char *judge(bool least, double bound, double low, double high) {
   if (least ? low >= bound : high <= bound) return "met";
   if (least ? high < bound : low > bound) return "not met";
-  return "undecided";
+  return "no significant difference";
 }
 
 static json_t *not_measured(const json_t *claim, const struct ex_error *err) {
@@ -319,7 +319,7 @@ const struct command command_reproduce = {
     .arguments = "NAME",
     .summary = "a paper's small reproduction, and its claims",
     .help = "Trains, calibrates and evaluates the runs of a catalogue entry (`exeunt papers`),\n"
-            "paired by seed, and checks each claim: met, not met, undecided.\n"
+            "paired by seed, and checks each claim: met, not met, no significant difference.\n"
             "Writes NAME.json into the output folder.",
     .options = table,
     .size = sizeof(struct options),
