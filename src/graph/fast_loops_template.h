@@ -111,10 +111,10 @@ LOOPS_TARGET static inline __attribute__((always_inline)) void conv_tile(
       }
     }
   }
-  for (int p = 0; p < px; p++) {
+  UNROLL for (int p = 0; p < px; p++) {
     float *out = c->out + (first + p) * c->out_step + 16 * block;
     int32_t left = c->channels - 16 * block;
-    for (int v = 0; v < n; v++, out += LANES, left -= LANES) {
+    UNROLL for (int v = 0; v < n; v++, out += LANES, left -= LANES) {
       if (left >= LANES) {
         if (c->add) sum[p][v] += LOAD(out);
         *(vec *)out = sum[p][v];
@@ -166,9 +166,8 @@ LOOPS_TARGET static inline __attribute__((always_inline)) void weight_tile(
       }
     }
   }
-  for (int t = 0; t < taps; t++)
-    for (int v = 0; v < n; v++)
-      *(vec *)(c->dweight + ((k + t) * c->blocks + block) * 16 + LANES * v) += sum[t][v];
+  UNROLL for (int t = 0; t < taps; t++) UNROLL for (int v = 0; v < n; v++) *
+      (vec *)(c->dweight + ((k + t) * c->blocks + block) * 16 + LANES * v) += sum[t][v];
 }
 
 #define WEIGHT_STEP(taps, n) \
