@@ -34,7 +34,7 @@ enum { NUISANCE_GRID = 4 };
 /* ln k!: a product below 16, Stirling's series above (error < 1e-13). */
 static double log_factorial(int32_t k) {
   double product = 1, x = (double)k + 1;
-  for (; x < 16; x++) product *= x;
+  while (x < 16) product *= x++;
   double series = 1 / (12 * x) - 1 / (360 * x * x * x) + 1 / (1260 * pow(x, 5));
   return (x - 0.5) * log(x) - x + 0.91893853320467274178 + series - log(product);
 }

@@ -95,7 +95,7 @@ enum ex_status ex__budgeted_curve(const ex_policy *policy, const ex_trace *selec
                                   const ex_trace *test,
                                   struct ex_curve_point points[EX_BUDGETED_POINTS],
                                   struct ex_error *err) {
-  double quota[EX_MAX_POINTS];
+  double quota[EX_MAX_POINTS] = {0};
   ex_policy fitted = *policy;
   for (int32_t r = 0; r < EX_BUDGETED_POINTS; r++) {
     struct ex_estimate estimate;

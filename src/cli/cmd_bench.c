@@ -139,8 +139,8 @@ static json_t *result(const struct work *work) {
 static void print_text(const struct work *work) {
   char a[24], b[24], c[24], d[16];
   int32_t n = work->model->net->n_points;
-  int64_t rounds = work->options->rounds;
-  double full = (double)work->ns[n - 1][rounds / 2];
+  int64_t rounds = work->options->rounds, median = rounds / 2;
+  double full = (double)work->ns[n - 1][median];
   printf("per input, medians of %d rounds, batch %d; body and head: one thread, one input\n"
          "exit        body        head  multiply-adds  straight there  of full depth\n",
          (int)rounds, (int)work->options->batch);
@@ -149,8 +149,8 @@ static void print_text(const struct work *work) {
            console_ns((double)work->cost.body_ns[work->model->net->points[i].stage], a),
            console_ns((double)work->cost.head_ns[i], b),
            console_macs((double)work->cost.direct_macs[i], d),
-           console_ns((double)work->ns[i][rounds / 2] / (double)work->options->batch, c),
-           (double)work->ns[i][rounds / 2] / full);
+           console_ns((double)work->ns[i][median] / (double)work->options->batch, c),
+           (double)work->ns[i][median] / full);
 }
 
 static int run(const void *given, char *const *arguments, int32_t n) {

@@ -125,7 +125,7 @@ void console_date(char text[11]) {
   time_t now = time(NULL);
   struct tm utc;
   if (gmtime_r(&now, &utc) == NULL || strftime(text, 11, "%Y-%m-%d", &utc) == 0)
-    strcpy(text, "unknown");
+    snprintf(text, 11, "unknown");
 }
 
 const char *console_macs(double macs, char text[16]) {

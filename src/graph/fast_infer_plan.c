@@ -310,7 +310,8 @@ static double planar_share(const struct ex_node *node) {
 static double nhwc_share(const struct ex_node *node) {
   const struct ex_conv2d *attr = node->attr;
   int32_t channels = attr->channels / attr->groups;
-  return channels / (16.0 * ((channels + 15) / 16));
+  int32_t vectors = (channels + 15) / 16;
+  return channels / (16.0 * vectors);
 }
 
 bool ex__fast_wants_nhwc(const ex_graph *graph, enum ex_layout layout) {

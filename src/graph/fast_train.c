@@ -245,7 +245,8 @@ static bool start(const struct pass *p, int32_t value) {
   bool add = state->started[flag];
   if (!add && flag != value && train->values[flag].channels != v->channels) {
     struct fast_rows whole = locate_gradient(p, flag);
-    memset(whole.data, 0, (size_t)train->values[flag].count * sizeof(float));
+    if (whole.data != NULL)
+      memset(whole.data, 0, (size_t)train->values[flag].count * sizeof(float));
     add = true;
   }
   state->started[flag] = true;

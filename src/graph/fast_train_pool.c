@@ -23,7 +23,6 @@ struct pool_work {
   const struct train_call *call;
   const struct train_value *in, *out;
   int32_t lanes, groups; /* channels of a group; groups of a sample */
-  bool max;
 };
 
 static struct group group_at(const struct train_value *value, struct fast_rows rows, int64_t sample,
@@ -39,7 +38,6 @@ static struct pool_work make_work(const struct train_call *call) {
   struct pool_work w = {.call = call, .in = train_in(call, 0), .out = train_out(call)};
   w.lanes = w.in->order == TRAIN_BLOCKED ? train->block : w.in->channels;
   w.groups = w.in->channels / w.lanes;
-  w.max = strcmp(call->step->node->op->name, "max_pool") == 0;
   return w;
 }
 
@@ -91,12 +89,12 @@ static void forward_group(const struct pool_work *w, int64_t sample, int32_t g) 
   const struct ex_shape *shape = &w->in->shape;
   struct group from = group_at(w->in, call->in[0], sample, g, w->lanes);
   struct group to = group_at(w->out, call->out, sample, g, w->lanes);
-  uint8_t *won = call->saved;
+  uint8_t *won = call->saved; /* max pooling alone saves */
   if (won != NULL) won += (sample * w->groups + g) * w->out->plane * w->lanes;
   for (int32_t row = 0; row < w->out->shape.dim[1]; row++)
     for (int32_t column = 0; column < w->out->shape.dim[2]; column++) {
       struct ex_window at = ex__window_at(attr, shape, row, column);
-      if (w->max)
+      if (won != NULL)
         max_window(from.data, from.ld, shape->dim[2], at, w->lanes, to.data, won);
       else
         mean_window(from.data, from.ld, shape->dim[2], at, w->lanes, divisor(attr, at), to.data);
@@ -148,13 +146,13 @@ static void backward_group(const struct pool_work *w, int64_t sample, int32_t g)
   const struct ex_shape *shape = &w->in->shape;
   struct group to = group_at(w->in, call->din[0], sample, g, w->lanes);
   struct group from = group_at(w->out, call->dout, sample, g, w->lanes);
-  const uint8_t *won = call->saved;
+  const uint8_t *won = call->saved; /* max pooling alone saves */
   if (won != NULL) won += (sample * w->groups + g) * w->out->plane * w->lanes;
   if (!call->add[0]) clear_group(w, to);
   for (int32_t row = 0; row < w->out->shape.dim[1]; row++)
     for (int32_t column = 0; column < w->out->shape.dim[2]; column++) {
       struct ex_window at = ex__window_at(attr, shape, row, column);
-      if (w->max)
+      if (won != NULL)
         spread_max(to.data, to.ld, shape->dim[2], at, w->lanes, from.data, won);
       else
         spread_mean(to.data, to.ld, shape->dim[2], at, w->lanes, divisor(attr, at), from.data);

@@ -212,7 +212,7 @@ static enum ex_status draft_node(const ex_graph *graph, const char *name, const 
                                  int32_t n_in, struct draft *draft, struct ex_error *err) {
   struct ex_node *node = &draft->node;
   EX_TRY(check_name(graph, name, err));
-  strcpy(node->name, name);
+  snprintf(node->name, sizeof node->name, "%s", name);
   EX_TRY(check_inputs(graph, in, n_in, draft, err));
   EX_TRY(check_causality(graph, node, err));
   EX_TRY(node->op->shape(node, draft->in_shape, &node->shape, err));
