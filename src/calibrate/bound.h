@@ -24,7 +24,23 @@ double ex__drop_upper(const struct ex_pairs *pairs, double alpha);
  * be shown to lose at most `drop` (> 0). */
 int64_t ex__drop_least_n(double drop, double alpha);
 
-/* Of a mean, from n independent values with this sum and sum of squares. */
-double ex__mean_upper(double sum, double sum_of_squares, int32_t n, double alpha);
+/* Values seen so far, as sums of their distances from the first: of large values
+ * that lie close together nothing is cancelled, and of equal ones the spread is
+ * exactly 0. Begins zeroed. */
+struct ex_moments {
+  int32_t n;
+  double origin, sum, squares; /* the first value; Σ (x − origin); Σ (x − origin)² */
+};
+static inline void ex__moments_add(struct ex_moments *moments, double value) {
+  if (moments->n++ == 0) moments->origin = value;
+  double distance = value - moments->origin;
+  moments->sum += distance;
+  moments->squares += distance * distance;
+}
+double ex__moments_mean(const struct ex_moments *moments); /* NaN of none */
+
+/* A (1 − alpha) upper bound of the mean from which independent values came, none
+ * of which can be above `most`; of no values: `most`. */
+double ex__mean_upper(const struct ex_moments *moments, double most, double alpha);
 
 #endif

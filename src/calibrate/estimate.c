@@ -14,6 +14,33 @@ static bool is_full_depth(const ex_policy *policy) {
   return ex__policy_next(policy, -1, policy->n_points - 1) == policy->n_points - 1;
 }
 
+/* No path of any rule costs more: every body, head and, where read, gate. */
+static void dearest_path(const ex_policy *policy, const ex_trace *trace, double *macs, double *ns) {
+  const struct ex_cost *cost = &trace->cost;
+  bool gates = (policy->class->needs & EX_POLICY_NEEDS_GATE) != 0;
+  *macs = *ns = 0;
+  for (int32_t s = 0; s <= trace->stage[trace->n_points - 1]; s++) {
+    *macs += (double)cost->body_macs[s];
+    *ns += (double)cost->body_ns[s];
+  }
+  for (int32_t p = 0; p < trace->n_points; p++) {
+    *macs += (double)(cost->head_macs[p] + (gates ? cost->gate_macs[p] : 0));
+    *ns += (double)(cost->head_ns[p] + (gates ? cost->gate_ns[p] : 0));
+  }
+}
+
+/* Of full depth every sample costs the same, so its cost is not estimated either. */
+static void bound_costs(const ex_policy *policy, const ex_trace *trace,
+                        const struct ex_moments *macs, const struct ex_moments *ns, double alpha,
+                        struct ex_estimate *out) {
+  double most_macs, most_ns;
+  dearest_path(policy, trace, &most_macs, &most_ns);
+  out->macs = ex__moments_mean(macs);
+  out->ns = ex__moments_mean(ns);
+  out->macs_upper = out->full_depth ? out->macs : ex__mean_upper(macs, most_macs, alpha);
+  out->ns_upper = out->full_depth ? out->ns : ex__mean_upper(ns, most_ns, alpha);
+}
+
 static int64_t full_ns(const ex_trace *trace) {
   int32_t last = trace->n_points - 1;
   int64_t ns = 0;
@@ -24,18 +51,16 @@ static int64_t full_ns(const ex_trace *trace) {
 }
 
 struct sums {
-  double macs, macs_squared, ns, ns_squared, right, full_right;
+  struct ex_moments macs, ns;
+  double right, full_right;
 };
 
 static void add_sample(const ex_trace *trace, const struct ex_outcome *outcome, int32_t sample,
                        struct ex_estimate *out, struct sums *sums) {
-  double macs = (double)outcome->macs, ns = (double)outcome->ns;
   double right = trace->quality[ex__trace_at(trace, outcome->answer, sample)];
   double full_right = trace->quality[ex__trace_at(trace, trace->n_points - 1, sample)];
-  sums->macs += macs;
-  sums->macs_squared += macs * macs;
-  sums->ns += ns;
-  sums->ns_squared += ns * ns;
+  ex__moments_add(&sums->macs, (double)outcome->macs);
+  ex__moments_add(&sums->ns, (double)outcome->ns);
   sums->right += right;
   sums->full_right += full_right;
   out->pairs.lost += full_right > right;
@@ -54,13 +79,10 @@ void ex__estimate_outcomes(const ex_policy *policy, const ex_trace *trace,
   int32_t n = out->pairs.n;
   out->accuracy = sums.right / n;
   out->full_accuracy = sums.full_right / n;
-  out->macs = sums.macs / n;
-  out->macs_upper = ex__mean_upper(sums.macs, sums.macs_squared, n, alpha);
-  out->ns = sums.ns / n;
-  out->ns_upper = ex__mean_upper(sums.ns, sums.ns_squared, n, alpha);
   out->full_macs = (double)trace->cost.direct_macs[trace->n_points - 1];
   out->full_ns = (double)full_ns(trace);
   out->full_depth = is_full_depth(policy);
+  bound_costs(policy, trace, &sums.macs, &sums.ns, alpha, out);
   out->drop = (double)(out->pairs.lost - out->pairs.won) / n;
   out->drop_upper = NAN;
 }

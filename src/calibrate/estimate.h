@@ -17,7 +17,7 @@ struct ex_samples_range {
 struct ex_estimate {
   struct ex_pairs pairs;
   double accuracy, full_accuracy; /* shares; NaN where a sample is not labelled */
-  double macs, macs_upper;        /* mean per sample */
+  double macs, macs_upper;        /* mean per sample, and its bound */
   double ns, ns_upper;
   double full_macs, full_ns;    /* of full depth */
   double drop, drop_upper;      /* shares (× 100: percentage points) */
