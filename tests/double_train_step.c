@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Gradients of whole losses over a network of 3 exits, stage by stage through
- * the stepper, against central differences in double precision.
+ * the stepper, against central differences in double precision. The register
+ * of methods is walked: one that is added is tested here without a new line.
  */
 #include <math.h>
 
@@ -21,18 +22,23 @@ struct set_up {
   ex_stepper *stepper;
   ex_slabs *grads;
   const struct ex_method *method;
+  void *state; /* [method->state_size], zeroed before each loss */
+  enum ex_phase phase;
   _Alignas(16) char values[EX_MAX_METHOD_VALUES];
   struct ex_cost cost;
   double point_loss[EX_MAX_POINTS];
   ex_real scratch[BATCH * (TINY_CLASSES + 2)];
 };
 
-static void open_phase(struct set_up *s, ex_net *net, enum ex_phase phase) {
+static void open_method(struct set_up *s, ex_net *net, enum ex_phase phase,
+                        const struct ex_method *method) {
   const struct ex_stepper_options options = {
       .batch = BATCH, .threads = 1, .backend = EX_BACKEND_TWIN, .phase = phase};
   memset(s, 0, sizeof *s);
   s->net = net;
-  s->method = ex__method_find("joint");
+  s->phase = phase;
+  s->method = method;
+  s->state = ex__calloc(method->state_size + 1, 1);
   ex__param_defaults(s->method->params, s->values);
   ex__net_cost(net, &s->cost);
   assert_ok(ex__stepper_new(net, &options, &s->stepper, &err), &err);
@@ -42,36 +48,47 @@ static void open_phase(struct set_up *s, ex_net *net, enum ex_phase phase) {
   for (int32_t i = 0; i < BATCH * FEATURES; i++) x[i] = ex__random_normal(&random);
 }
 
+static void open_phase(struct set_up *s, ex_net *net, enum ex_phase phase) {
+  open_method(s, net, phase, ex__method_find("joint"));
+}
+
 static void close_phase(struct set_up *s) {
+  ex__free(s->state);
   ex__slabs_free(s->grads);
   ex__stepper_free(s->stepper);
 }
 
 static void set(struct set_up *s, const char *name, const char *text) {
-  assert_ok(ex__param_set("joint", s->method->params, s->values, name, text, &err), &err);
+  assert_ok(ex__param_set(s->method->name, s->method->params, s->values, name, text, &err), &err);
 }
 
 static struct ex_pass pass_of(const struct set_up *s) {
   return (struct ex_pass){.params = s->net->params, .grads = s->grads, .seed = 77};
 }
 
+static struct ex_loss_call call_of(struct set_up *s) {
+  return (struct ex_loss_call){.n = BATCH,
+                               .n_points = TINY_POINTS,
+                               .n_outputs = TINY_CLASSES,
+                               .output = ex__stepper_output(s->stepper),
+                               .gate = ex__stepper_gate(s->stepper),
+                               .target = target,
+                               .phase = s->phase,
+                               .epoch = 1,
+                               .n_epochs = 4,
+                               .cost = &s->cost,
+                               .scratch = s->scratch,
+                               .doutput = ex__stepper_doutput(s->stepper),
+                               .dgate = ex__stepper_dgate(s->stepper),
+                               .point_loss = s->point_loss};
+}
+
 static double forward(struct set_up *s) {
   const struct ex_pass pass = pass_of(s);
   ex__stepper_forward(s->stepper, &pass);
-  const struct ex_loss_call call = {.n = BATCH,
-                                    .n_points = TINY_POINTS,
-                                    .n_outputs = TINY_CLASSES,
-                                    .output = ex__stepper_output(s->stepper),
-                                    .gate = ex__stepper_gate(s->stepper),
-                                    .target = target,
-                                    .epoch = 1,
-                                    .n_epochs = 4,
-                                    .cost = &s->cost,
-                                    .scratch = s->scratch,
-                                    .doutput = ex__stepper_doutput(s->stepper),
-                                    .dgate = ex__stepper_dgate(s->stepper),
-                                    .point_loss = s->point_loss};
-  return s->method->loss(s->values, NULL, &call);
+  const struct ex_loss_call call = call_of(s);
+  memset(s->state, 0, s->method->state_size);
+  return s->method->loss(s->values, s->state, &call);
 }
 
 /* The gradient of the loss with the current parameters of the method. */
@@ -105,10 +122,76 @@ static void check_gradient(struct set_up *s) {
       difference += (numeric - g[i]) * (numeric - g[i]);
       of_tensor += numeric * numeric;
     }
-    if (of_tensor < 1e-8) fail_msg("%s: its gradient is zero", info->name);
+    if (of_tensor < 1e-8) fail_msg("%s: the gradient of %s is zero", s->method->name, info->name);
     size += of_tensor;
   }
-  assert_true(sqrt(difference / size) < 1e-6);
+  double error = sqrt(difference / size);
+  if (!(error < 1e-6)) fail_msg("%s: relative error of the gradient %g", s->method->name, error);
+}
+
+/* One parameter that takes a choice set to its `choice`-th value, the others to
+ * their defaults; NULL: past the last. */
+static const char *choice_of(const struct ex_param *param, int32_t choice) {
+  static const char *const truth[] = {"false", "true", NULL};
+  if (param->type != EX_PARAM_BOOL && param->type != EX_PARAM_ENUM) return NULL;
+  return (param->type == EX_PARAM_BOOL ? truth : param->choices)[choice];
+}
+
+static void gradient_with(const struct ex_method *method, const char *name, const char *text) {
+  struct set_up s;
+  open_method(&s, tiny_net(0.3, true, 3), EX_PHASE_ALL, method);
+  if (name != NULL) set(&s, name, text);
+  bool admitted = method->check == NULL || method->check(s.values, TINY_POINTS, &err) == EX_OK;
+  if (admitted) check_gradient(&s);
+  close_phase(&s);
+  ex_net_free(s.net);
+}
+
+static void every_method_has_the_gradient_of_its_loss(void **state) {
+  (void)state;
+  const struct ex_method *method;
+  for (int32_t m = 0; (method = ex__method_at(m)) != NULL; m++) {
+    gradient_with(method, NULL, NULL);
+    for (const struct ex_param *param = method->params; param != NULL && param->name != NULL;
+         param++)
+      for (int32_t c = 0; choice_of(param, c) != NULL; c++)
+        gradient_with(method, param->name, choice_of(param, c));
+  }
+}
+
+/* The numbers that a parameter is set to where the phase must not heed it. */
+static void set_to_largest(struct set_up *s, const struct ex_param *param) {
+  char text[32];
+  if (param->type != EX_PARAM_REAL && param->type != EX_PARAM_INT) return;
+  snprintf(text, sizeof text, "%.9g", param->max);
+  set(s, param->name, text);
+}
+
+/* With heads that the last one reads, whose outputs the phase has as well. */
+static void every_method_trains_the_trunk_alike(void **state) {
+  (void)state;
+  const struct ex_method *method;
+  for (int32_t m = 0; (method = ex__method_at(m)) != NULL; m++)
+    for (int linked = 0; linked < 2; linked++) {
+      struct set_up s;
+      ex_real expected[BATCH * TINY_CLASSES];
+      open_method(&s, tiny_net(0.3, linked, 3), EX_PHASE_TRUNK, method);
+      for (const struct ex_param *param = method->params; param != NULL && param->name != NULL;
+           param++)
+        set_to_largest(&s, param);
+      double loss = forward(&s);
+      ex_real *const *doutput = ex__stepper_doutput(s.stepper);
+      for (int32_t p = 0; p < TINY_POINTS - 1; p++)
+        for (int32_t i = 0; doutput[p] != NULL && i < BATCH * TINY_CLASSES; i++)
+          assert_true(doutput[p][i] == 0);
+      memcpy(expected, doutput[TINY_POINTS - 1], sizeof expected);
+      memset(doutput[TINY_POINTS - 1], 0, sizeof expected);
+      const struct ex_loss_call call = call_of(&s);
+      assert_true(loss == ex__method_cross_entropy(&call, TINY_POINTS - 1, 1, 0));
+      assert_memory_equal(expected, doutput[TINY_POINTS - 1], sizeof expected);
+      close_phase(&s);
+      ex_net_free(s.net);
+    }
 }
 
 static void joint_gradient_is_exact(void **state) {
@@ -259,6 +342,8 @@ static void phases_train_what_they_say(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(every_method_has_the_gradient_of_its_loss),
+      cmocka_unit_test(every_method_trains_the_trunk_alike),
       cmocka_unit_test(joint_gradient_is_exact),
       cmocka_unit_test(last_weight_alone_is_the_trunk),
       cmocka_unit_test(gradients_add_up),

@@ -6,10 +6,15 @@
  * A method sees arrays, never the engine, files, clocks or globals. Hooks that
  * are NULL mean the default: everything that the phase trains is trained, in
  * one backward pass, gradients of shared parameters add, one optimiser step.
- * What the design calls `plan` (what trains, blocked channels), `merge`
- * (per-exit gradients into one) and `step` (own inner loop over the trainer
- * interface of train/train_step.h) become further hooks of this table with the
- * first method that needs them; the stepper already offers what they call.
+ * Today's hooks are `check` and `loss`, so a method is a loss over the exits'
+ * outputs and gates. Of the design's other three, none exists: `plan` (what
+ * trains, blocked channels), `merge` (per-exit gradients into one) and `step`
+ * (an own inner loop). They become members of struct ex_method with the first
+ * method that needs them. This folder lies below train/ and may not include
+ * train/train_step.h, so `merge` and `step` will be handed a struct of function
+ * pointers that is declared here and filled there: forward, backward from
+ * chosen points into a chosen slab, snapshot and restore. The stepper can do
+ * each of these already; what calls the hooks, in train.c, is to be written.
  */
 #ifndef EX_METHOD_METHOD_H
 #define EX_METHOD_METHOD_H
@@ -39,7 +44,8 @@ struct ex_loss_call {
   enum ex_phase phase;
   int32_t epoch, n_epochs; /* of this phase; epoch from 0 */
   const struct ex_cost *cost;
-  ex_real *scratch; /* [ex__loss_scratch_size(n, n_outputs)] */
+  ex_real *scratch; /* [ex__loss_scratch_size(n, n_outputs)]; every call of
+                       ex__method_cross_entropy overwrites all of it */
   /* Results. Gradients are ADDED. A mean is over the labelled samples of the
    * batch: class weights do not enter its denominator (their mean over the
    * training set is 1), so that the step does not depend on which classes a
@@ -65,7 +71,9 @@ struct ex_method {
   enum ex_status (*check)(const void *values, int32_t n_points, struct ex_error *err);
   /* The loss of one batch: returns it, adds its gradients at heads and gates.
    * A point whose doutput is NULL adds nothing to the loss. In EX_PHASE_TRUNK
-   * every method is the plain cross-entropy of the last exit. */
+   * every method is the plain cross-entropy of the last exit, weight 1, whatever
+   * its parameters: no smoothing, and no loss at heads that run only because
+   * the last one reads them. Then methods start from the same trunk. */
   double (*loss)(const void *values, void *state, const struct ex_loss_call *call);
 };
 
@@ -82,7 +90,8 @@ enum ex_status ex__method_from_json(const json_t *json, int32_t n_points,
 
 /* Adds factor × mean cross-entropy of one point to the loss (returned) and to
  * doutput[point]; sets point_loss[point]. `smoothing` in [0, 1): share of the
- * target that is spread over all classes (Szegedy et al. 2016). */
+ * target that is spread over all classes (Szegedy et al. 2016). Overwrites
+ * call->scratch, so nothing of the caller's may wait there. */
 double ex__method_cross_entropy(const struct ex_loss_call *call, int32_t point, double factor,
                                 double smoothing);
 
