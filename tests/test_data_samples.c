@@ -9,7 +9,9 @@
 #endif
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/memory.h"
+#include "data/data.h"
 #include "data/data_samples.h"
 #include "data/npy.h"
 #include "data/safetensors.h"
@@ -191,7 +193,7 @@ static void pictures(void **state) {
   assert_true(x[0] == 11 && x[6] == 10 && x[12] == 20 && x[17] == 20);
   ex__samples_free(&samples);
 
-  char *known[] = {"bird", "cat", "dog"};
+  const char *const known[] = {"bird", "cat", "dog"};
   assert_ok(ex__samples_read_folder(folder, dim, known, 3, &samples, &err), &err);
   assert_true(samples.n_classes == 3 && samples.y[0] == 1 && samples.y[2] == 2);
   ex__samples_free(&samples);
@@ -203,8 +205,59 @@ static void pictures(void **state) {
   assert_refused(ex__samples_read_folder(folder, dim, NULL, 0, &samples, &err), EX_EFORMAT, &err,
                  "notes.txt");
 }
+
+/* Opens the folder with these "classes"; no samples are cut for other roles. */
+static enum ex_status open_classes(const char *classes, ex_data **data) {
+  json_t *json =
+      json_pack("{s:s, s:[i,i,i], s:{s:s}, s:{s:i, s:i, s:i}}", "format", "folder", "shape", 1, 2,
+                3, "train", "inputs", folder, "split", "select", 0, "certify", 0, "test", 0);
+  if (classes != NULL)
+    json_object_set_new(json, "classes", json_loads(classes, JSON_REJECT_DUPLICATES, NULL));
+  enum ex_status status = ex__data_open(json, NULL, data, &err);
+  json_decref(json);
+  return status;
+}
+
+/* "classes" names sub-folders and orders them; it never renames one. */
+static void class_order(void **state) {
+  (void)state;
+  ex_data *data;
+  write_png("cat", "1.png", 10);
+  write_png("dog", "1.png", 20);
+  assert_ok(open_classes("[\"dog\", \"cat\"]", &data), &err);
+  ex_real x[6];
+  int32_t y;
+  for (int32_t i = 0; i < 2; i++) {
+    ex__data_read_range(data, EX_SPLIT_TRAIN, i, 1, x, &y);
+    assert_int_equal(y, x[0] < 0); /* normalised: the cat, label 1, is below the mean */
+  }
+  assert_string_equal(ex__data_info(data)->class_names[0], "dog");
+  ex__data_free(data);
+  assert_refused(open_classes("[\"dog\", \"cta\"]", &data), EX_EFORMAT, &err,
+                 "cat: is not one of the 2 classes");
+  assert_refused(open_classes("[\"dog\"]", &data), EX_EFORMAT, &err, "cat: is not one of");
+  assert_refused(open_classes("[\"dog\", \"bird\", \"cat\"]", &data), EX_EFORMAT, &err,
+                 "names \"bird\"; the training folder has no sub-folder");
+}
+
+static void empty_and_nested_classes(void **state) {
+  (void)state;
+  const int32_t dim[3] = {1, 2, 3};
+  char path[200];
+  write_png("cat", "1.png", 10);
+  snprintf(path, sizeof path, "%s/dog", folder);
+  mkdir(path, 0777);
+  assert_refused(ex__samples_read_folder(folder, dim, NULL, 0, &samples, &err), EX_EFORMAT, &err,
+                 "dog: has no pictures");
+  snprintf(path, sizeof path, "%s/dog/deeper", folder);
+  mkdir(path, 0777);
+  assert_refused(ex__samples_read_folder(folder, dim, NULL, 0, &samples, &err), EX_EINVAL, &err,
+                 "dog/deeper");
+}
 #else
 static void pictures(void **state) { (void)state; }
+static void class_order(void **state) { (void)state; }
+static void empty_and_nested_classes(void **state) { (void)state; }
 #endif
 
 static void wrong_folders(void **state) {
@@ -220,7 +273,7 @@ static void wrong_folders(void **state) {
   snprintf(path, sizeof path, "%s/empty", folder);
   mkdir(path, 0777);
   assert_refused(ex__samples_read_folder(folder, dim, NULL, 0, &samples, &err), EX_EFORMAT, &err,
-                 "0 pictures");
+                 "has no pictures");
 }
 
 int main(void) {
@@ -231,6 +284,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(cifar, set_up, tear_down),
       cmocka_unit_test_setup_teardown(appending_checks_shapes, set_up, tear_down),
       cmocka_unit_test_setup_teardown(pictures, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(class_order, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(empty_and_nested_classes, set_up, tear_down),
       cmocka_unit_test_setup_teardown(wrong_folders, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,22 @@ static char *join_path(const char *folder, const char *root, const char *path) {
   return NULL;
 }
 
+/* Labels follow "classes" where the recipe has them, else the first folder. */
+static enum ex_status read_folder(const struct ex_data_recipe *recipe, const char *path,
+                                  const struct ex_samples *train, struct ex_samples *out,
+                                  struct ex_error *err) {
+  size_t n = json_array_size(recipe->classes);
+  if (n == 0)
+    return ex__samples_read_folder(path, recipe->shape, (const char *const *)train->class_names,
+                                   train->n_classes, out, err);
+  const char **names = ex__calloc(n, sizeof *names);
+  if (names == NULL) return ex__fail(err, EX_ENOMEM, "data: no memory for %zu classes", n);
+  for (size_t i = 0; i < n; i++) names[i] = json_string_value(json_array_get(recipe->classes, i));
+  enum ex_status status = ex__samples_read_folder(path, recipe->shape, names, (int32_t)n, out, err);
+  ex__free(names);
+  return status;
+}
+
 static enum ex_status read_file(const struct ex_data_recipe *recipe, const char *inputs,
                                 const char *labels, const struct ex_samples *train,
                                 struct ex_samples *out, struct ex_error *err) {
@@ -43,9 +59,7 @@ static enum ex_status read_file(const struct ex_data_recipe *recipe, const char 
     case EX_DATA_CIFAR_100: return ex__samples_read_cifar(inputs, EX_CIFAR_100_FINE, out, err);
     case EX_DATA_CIFAR_100_COARSE:
       return ex__samples_read_cifar(inputs, EX_CIFAR_100_COARSE, out, err);
-    case EX_DATA_FOLDER:
-      return ex__samples_read_folder(inputs, recipe->shape, train->class_names, train->n_classes,
-                                     out, err);
+    case EX_DATA_FOLDER: return read_folder(recipe, inputs, train, out, err);
     case EX_DATA_NPY: return ex__samples_read_npy(inputs, labels, out, err);
     case EX_DATA_SAFETENSORS: return ex__samples_read_safetensors(inputs, out, err);
   }
@@ -94,6 +108,25 @@ static const char *class_name(const ex_data *data, const json_t *given, int32_t 
   if (train->class_names != NULL) return train->class_names[c];
   snprintf(number, 16, "%d", (int)c);
   return number;
+}
+
+/* Sub-folders bring their names, so "classes" may order them but not add any:
+ * a name without a picture is a misspelt or a forgotten folder. */
+static enum ex_status check_folders(const ex_data *data, const json_t *given,
+                                    struct ex_error *err) {
+  const struct ex_samples *train = &data->files[0];
+  int32_t n = (int32_t)json_array_size(given);
+  bool *found = ex__calloc((size_t)n, sizeof *found);
+  if (found == NULL) return ex__fail(err, EX_ENOMEM, "data: no memory for %d classes", (int)n);
+  for (int64_t i = 0; i < train->n; i++) found[train->y[i]] = true;
+  int32_t missing = 0;
+  while (missing < n && found[missing]) missing++;
+  ex__free(found);
+  if (missing == n) return EX_OK;
+  return ex__fail(err, EX_EFORMAT,
+                  "data: \"classes\" names \"%.60s\"; the training folder has no sub-folder of "
+                  "that name",
+                  json_string_value(json_array_get(given, (size_t)missing)));
 }
 
 static enum ex_status set_classes(ex_data *data, const json_t *given, struct ex_error *err) {
@@ -201,6 +234,8 @@ static enum ex_status open_data(ex_data *data, const json_t *json, const char *f
   EX_TRY(read_files(&recipe, folder, &recipe.train, &data->files[0], &data->files[0], err));
   EX_TRY(read_files(&recipe, folder, &recipe.test, &data->files[0], &data->files[1], err));
   EX_TRY(check_test(data, err));
+  if (recipe.format == EX_DATA_FOLDER && recipe.classes != NULL)
+    EX_TRY(check_folders(data, recipe.classes, err));
   EX_TRY(set_classes(data, recipe.classes, err));
   EX_TRY(cut_roles(data, &recipe.split, err));
   EX_TRY(thin_labels(data, &recipe.split, err));

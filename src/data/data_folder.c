@@ -3,9 +3,10 @@
  * data/data_samples: a folder of pictures, one sub-folder per class.
  *
  * Names are sorted bytewise, so that labels and order depend neither on the
- * file system nor on the locale. Names that begin with a dot are passed over;
- * any other file that is no picture is an error, because a class that lost
- * half of its files in silence would spoil every figure after it.
+ * file system nor on the locale. Names that begin with a dot are passed over,
+ * and so are files beside the sub-folders (a LICENSE). Inside one, whatever is
+ * no picture is an error, a deeper folder too, and so is a sub-folder without
+ * any: a class that lost its files in silence would spoil every figure after.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -61,10 +62,19 @@ static enum ex_status list_folder(const char *folder, struct names *names, struc
     return ex__fail(err, errno == ENOENT ? EX_ENOTFOUND : EX_EIO, "%s: cannot open the folder: %s",
                     folder, strerror(errno));
   bool ok = true;
-  errno = 0;
-  for (struct dirent *entry; ok && (entry = readdir(dir)) != NULL;)
+  int failure = 0;
+  while (ok) {
+    errno = 0; /* NULL is the end of the folder, or a failure that errno tells */
+    const struct dirent *entry = readdir(dir);
+    if (entry == NULL) {
+      failure = errno;
+      break;
+    }
     ok = entry->d_name[0] == '.' || names_add(names, folder, entry->d_name);
+  }
   closedir(dir);
+  if (failure != 0)
+    return ex__fail(err, EX_EIO, "%s: cannot read the folder: %s", folder, strerror(failure));
   if (!ok) return ex__fail(err, EX_ENOMEM, "%s: no memory for its names", folder);
   if (names->n > 0) qsort(names->item, names->n, sizeof *names->item, compare_names);
   return EX_OK;
@@ -94,9 +104,9 @@ static enum ex_status list_classes(const char *path, struct names *classes, stru
   return EX_OK;
 }
 
-static enum ex_status set_class_names(struct ex_samples *out, char *const *given, int32_t n_given,
-                                      const struct names *classes, const char *path,
-                                      struct ex_error *err) {
+static enum ex_status set_class_names(struct ex_samples *out, const char *const *given,
+                                      int32_t n_given, const struct names *classes,
+                                      const char *path, struct ex_error *err) {
   int32_t n = given != NULL ? n_given : (int32_t)classes->n;
   out->class_names = ex__calloc((size_t)n, sizeof *out->class_names);
   if (out->class_names != NULL) out->n_classes = n;
@@ -113,8 +123,10 @@ static enum ex_status find_class(const struct ex_samples *samples, const char *f
                                  int32_t *label, struct ex_error *err) {
   for (*label = 0; *label < samples->n_classes; ++*label)
     if (strcmp(samples->class_names[*label], last_part(folder)) == 0) return EX_OK;
-  return ex__fail(err, EX_EFORMAT, "%s: is not one of the %d classes of the training folder",
-                  folder, (int)samples->n_classes);
+  return ex__fail(
+      err, EX_EFORMAT,
+      "%s: is not one of the %d classes that the training folder, or \"classes\", names", folder,
+      (int)samples->n_classes);
 }
 
 /* All pictures with their labels, before any is read. */
@@ -125,6 +137,9 @@ static enum ex_status list_pictures(const struct names *classes, struct ex_sampl
     EX_TRY(find_class(samples, classes->item[c], &label, err));
     struct names files = {0};
     enum ex_status status = list_folder(classes->item[c], &files, err);
+    if (status == EX_OK && files.n == 0)
+      status = ex__fail(err, EX_EFORMAT, "%s: has no pictures; every class must have some",
+                        classes->item[c]);
     size_t before = pictures->n, total = before + files.n;
     char **item = status == EX_OK ? ex__grow(pictures->item, before, total, sizeof *item) : NULL;
     if (item != NULL) pictures->item = item;
@@ -164,7 +179,7 @@ static enum ex_status read_pictures(const struct names *pictures, const char *pa
 }
 
 enum ex_status ex__samples_read_folder(const char *path, const int32_t dim[3],
-                                       char *const *class_names, int32_t n_classes,
+                                       const char *const *class_names, int32_t n_classes,
                                        struct ex_samples *out, struct ex_error *err) {
   *out = (struct ex_samples){0};
   if ((dim[0] != 1 && dim[0] != 3) || dim[1] < 1 || dim[1] > EX_IMAGE_MAX_SIDE || dim[2] < 1 ||

@@ -55,10 +55,10 @@ enum ex_status ex__samples_read_cifar(const char *path, enum ex_cifar kind, stru
                                       struct ex_error *err);
 
 /* FOLDER/CLASS/picture.png: classes are the sub-folders in order of name; or,
- * where `class_names` is given (a test folder after its train folder), they
- * must be among these. Pictures are fitted to channels × height × width. */
+ * where `class_names` is given (by the recipe, or by the first of several
+ * folders), they must be among these, which then give the labels. Pictures are fitted to channels × height × width. */
 enum ex_status ex__samples_read_folder(const char *path, const int32_t dim[3],
-                                       char *const *class_names, int32_t n_classes,
+                                       const char *const *class_names, int32_t n_classes,
                                        struct ex_samples *out, struct ex_error *err);
 
 #endif
