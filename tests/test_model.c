@@ -244,6 +244,69 @@ static void weights_that_are_not_finite_are_named(void **state) {
   testing_remove(folder);
 }
 
+/* 1 / sqrt(variance + ε) of it would be NaN at every sample. */
+static void a_negative_variance_is_named(void **state) {
+  (void)state;
+  struct ex_error err;
+  char folder[64], path[80];
+  ex_model *model = make_model(), *none;
+  testing_folder(folder);
+  snprintf(path, sizeof path, "%s/m.safetensors", folder);
+  for (int32_t i = 0; i < ex__graph_n_tensors(model->net->graph); i++)
+    if (strcmp(ex__graph_tensor(model->net->graph, i)->name, "stage0.stem.bn.running_var") == 0)
+      ex__slabs_tensor(model->net->buffers, model->net->graph, i)[2] = -1;
+  assert_ok(ex__model_write(model, path, &err), &err);
+  assert_refused(ex__model_read(path, &none, &err), EX_EFORMAT, &err,
+                 "\"stage0.stem.bn.running_var\": element 2 is -1");
+  ex_model_free(model);
+  testing_remove(folder);
+}
+
+/* Also where the message happens to begin with the file's name. */
+static void every_refusal_names_the_file(void **state) {
+  (void)state;
+  struct ex_error err;
+  char folder[64], path[80];
+  ex_model *model = make_model(), *none;
+  ex_safetensors *file;
+  size_t size;
+  void *data;
+  testing_folder(folder);
+  snprintf(path, sizeof path, "%s/m.safetensors", folder);
+  assert_ok(ex__model_write(model, path, &err), &err);
+  assert_ok(ex__safetensors_open(path, &file, &err), &err);
+  char *text = replaced(ex__safetensors_metadata(file, "exeunt"), "\"T-shirt\"", "7");
+  rewrite(path, path, &(struct change){.key = "exeunt", .value = text});
+  assert_ok(ex__file_read(path, 1 << 20, &data, &size, &err), &err);
+  assert_refused(ex__model_parse(data, size, "exeunt", &none, &err), EX_EFORMAT, &err,
+                 "exeunt: exeunt: label 0");
+  free(text);
+  ex__free(data);
+  ex__safetensors_free(file);
+  ex_model_free(model);
+  testing_remove(folder);
+}
+
+/* A small description that asks for gigabytes. */
+static void vast_activations_are_refused(void **state) {
+  (void)state;
+  struct ex_error err;
+  const struct ex_shape input = {3, {1, 8, 8}};
+  ex_builder *b;
+  ex_net *none;
+  assert_ok(ex__builder_new(&input, 2, &b, &err), &err);
+  ex__builder_stage(b);
+  int32_t x = ex__builder_input(b);
+  const struct ex_adaptive_pool vast = {.height = 32768, .width = 8192}, small = {1, 1, 0};
+  x = ex__builder_op(b, "adaptive_pool", NULL, &vast, &x, 1);
+  x = ex__builder_op(b, "adaptive_pool", NULL, &small, &x, 1);
+  ex__builder_head(b);
+  x = ex__builder_linear(b, "fc", ex__builder_flatten(b, x), 2);
+  ex__builder_point(b, x, -1, 0);
+  assert_refused(ex__builder_finish(b, 1, &none, &err), EX_ESHAPE, &err,
+                 "activations of 268435524 numbers per sample; must be at most 268435456");
+}
+
 static void a_cut_file_is_refused_at_every_length(void **state) {
   (void)state;
   struct ex_error err;
@@ -282,6 +345,9 @@ int main(void) {
       cmocka_unit_test(changed_files_are_refused),
       cmocka_unit_test(changed_descriptions_are_refused),
       cmocka_unit_test(weights_that_are_not_finite_are_named),
+      cmocka_unit_test(a_negative_variance_is_named),
+      cmocka_unit_test(every_refusal_names_the_file),
+      cmocka_unit_test(vast_activations_are_refused),
       cmocka_unit_test(a_cut_file_is_refused_at_every_length),
       cmocka_unit_test(labels_are_numbers_by_default),
   };

@@ -114,8 +114,28 @@ static enum ex_status check_tensors(const ex_safetensors *file, const ex_graph *
   for (int32_t i = 0; i < n; i++)
     EX_TRY(find_tensor(file, ex__graph_tensor(graph, i), &array, err));
   if (ex__safetensors_count(file) != n)
-    return ex__fail(err, EX_EFORMAT, "%d arrays; the net has %d", (int)ex__safetensors_count(file),
-                    (int)n);
+    return ex__fail(err, EX_EFORMAT, "%s: %d arrays; the net has %d", ex__safetensors_source(file),
+                    (int)ex__safetensors_count(file), (int)n);
+  return EX_OK;
+}
+
+/* A number that silences every exit, or that becomes one: 1 / sqrt(variance + ε). */
+static enum ex_status check_values(const struct ex_tensor_info *info, const struct ex_array *array,
+                                   struct ex_error *err) {
+  static const char variance[] = ".running_var";
+  size_t length = strlen(info->name), end = sizeof variance - 1;
+  bool positive = info->role == EX_ROLE_BUFFER && length >= end &&
+                  strcmp(info->name + length - end, variance) == 0;
+  const ex_real *value = array->data;
+  for (int64_t k = 0; k < array->count; k++) {
+    if (!isfinite(value[k]))
+      return ex__fail(err, EX_ENOTFINITE, "\"%s\": element %" PRId64 " is %g; must be finite",
+                      info->name, k, (double)value[k]);
+    if (positive && value[k] < 0)
+      return ex__fail(err, EX_EFORMAT,
+                      "\"%s\": element %" PRId64 " is %g; a variance must not be below 0",
+                      info->name, k, (double)value[k]);
+  }
   return EX_OK;
 }
 
@@ -124,13 +144,9 @@ static enum ex_status read_tensors(const ex_safetensors *file, ex_net *net, stru
     const struct ex_tensor_info *info = ex__graph_tensor(net->graph, i);
     const struct ex_array *array;
     EX_TRY(find_tensor(file, info, &array, err));
-    const ex_real *from = array->data;
-    for (int64_t k = 0; k < array->count; k++)
-      if (!isfinite(from[k]))
-        return ex__fail(err, EX_ENOTFINITE, "\"%s\": element %" PRId64 " is %g; must be finite",
-                        info->name, k, (double)from[k]);
+    EX_TRY(check_values(info, array, err));
     ex_slabs *slabs = info->role == EX_ROLE_BUFFER ? net->buffers : net->params;
-    memcpy(ex__slabs_tensor(slabs, net->graph, i), from, array->size);
+    memcpy(ex__slabs_tensor(slabs, net->graph, i), array->data, array->size);
   }
   return EX_OK;
 }
@@ -151,25 +167,23 @@ static enum ex_status read_entries(const ex_safetensors *file, ex_model *model,
 }
 
 static enum ex_status read_model(const ex_safetensors *file, ex_model **out, struct ex_error *err) {
-  EX_TRY(check_format(file, err));
-  ex_model *model;
-  EX_TRY(read_description(file, &model, err));
-  enum ex_status status = check_tensors(file, model->net->graph, err);
-  if (status == EX_OK) status = ex__net_allocate(model->net, err);
-  if (status == EX_OK) status = read_tensors(file, model->net, err);
-  if (status == EX_OK) status = read_entries(file, model, err);
+  const char *source = ex__safetensors_source(file);
+  ex_model *model = NULL;
+  enum ex_status status = check_format(file, err);
+  if (status == EX_OK) status = read_description(file, &model, err);
+  if (status != EX_OK) return ex__wrap(err, status, "%s", source);
+  status = check_tensors(file, model->net->graph, err); /* names the source itself */
+  if (status == EX_OK) {
+    status = ex__net_allocate(model->net, err);
+    if (status == EX_OK) status = read_tensors(file, model->net, err);
+    if (status == EX_OK) status = read_entries(file, model, err);
+    if (status != EX_OK) ex__wrap(err, status, "%s", source);
+  }
   if (status == EX_OK)
     *out = model;
   else
     ex_model_free(model);
   return status;
-}
-
-/* Some of the errors begin with the source already. */
-static enum ex_status name_source(enum ex_status status, const char *source, struct ex_error *err) {
-  if (status == EX_OK || (err != NULL && strncmp(err->text, source, strlen(source)) == 0))
-    return status;
-  return ex__wrap(err, status, "%s", source);
 }
 
 enum ex_status ex__model_read(const char *path, ex_model **out, struct ex_error *err) {
@@ -178,7 +192,7 @@ enum ex_status ex__model_read(const char *path, ex_model **out, struct ex_error 
   EX_TRY(ex__safetensors_open(path, &file, err));
   enum ex_status status = read_model(file, out, err);
   ex__safetensors_free(file);
-  return name_source(status, path, err);
+  return status;
 }
 
 enum ex_status ex__model_parse(const void *data, size_t size, const char *source, ex_model **out,
@@ -188,5 +202,5 @@ enum ex_status ex__model_parse(const void *data, size_t size, const char *source
   EX_TRY(ex__safetensors_parse(data, size, source, &file, err));
   enum ex_status status = read_model(file, out, err);
   ex__safetensors_free(file);
-  return name_source(status, source, err);
+  return status;
 }

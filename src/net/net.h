@@ -27,6 +27,7 @@
 #include "task/task.h"
 
 enum { EX_MAX_POINTS = 32, EX_MAX_STAGES = 32 }; /* no more than EX_MAX_LIST */
+enum { EX_MAX_ACTIVATIONS = 1 << 28 };           /* numbers per sample, all values together */
 
 enum ex_part { EX_PART_BODY, EX_PART_HEAD, EX_PART_GATE, EX_N_PARTS };
 

@@ -142,8 +142,21 @@ static enum ex_status check_input(const ex_net *net, struct ex_error *err) {
   return EX_OK;
 }
 
+/* Values of one sample, all alive at once, as an upper bound: few bytes of JSON
+ * can ask for any size, and whoever compiles the net would ask for the memory. */
+static enum ex_status check_activations(const ex_net *net, struct ex_error *err) {
+  int64_t total = 0;
+  for (int32_t id = 0; id < ex__graph_n_nodes(net->graph); id++)
+    total += ex__shape_count(&ex__graph_node(net->graph, id)->shape); /* each below 2^31 */
+  if (total <= EX_MAX_ACTIVATIONS) return EX_OK;
+  return ex__fail(err, EX_ESHAPE,
+                  "net: activations of %lld numbers per sample; must be at most %d in all",
+                  (long long)total, EX_MAX_ACTIVATIONS);
+}
+
 enum ex_status ex__net_check(const ex_net *net, struct ex_error *err) {
   EX_TRY(check_counts(net, err));
+  EX_TRY(check_activations(net, err));
   EX_TRY(check_points(net, err));
   EX_TRY(check_input(net, err));
   for (int32_t id = 0; id < ex__graph_n_nodes(net->graph); id++) EX_TRY(check_node(net, id, err));
