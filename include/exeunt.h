@@ -19,6 +19,8 @@ extern "C" {
 #define EX_VERSION_MAJOR 0
 #define EX_VERSION_MINOR 1
 #define EX_VERSION_PATCH 0
+/* "0.1.0": of the library that runs; the numbers above are this header's. */
+EX_API const char *ex_version(void);
 
 /* ---- status ------------------------------------------------------------ */
 
@@ -39,14 +41,16 @@ extern "C" {
   XX(EBACKEND, -13, "the compute backend failed")
 
 enum ex_status {
-#define XX(name, value, text) EX_##name = value,
-  EX_STATUS_MAP(XX)
-#undef XX
+#define EX_XX_(name, value, text) EX_##name = value,
+  EX_STATUS_MAP(EX_XX_)
+#undef EX_XX_
 };
 
 EX_API const char *ex_status_name(enum ex_status status); /* "ESHAPE"; "unknown" for others */
 EX_API const char *ex_status_text(enum ex_status status);
 
+/* Filled by calls that can fail in more than one way; wherever a call takes
+ * one it may be NULL. Meaningful only after that call failed. */
 struct ex_error {
   enum ex_status code;
   char text[256]; /* what was given, and the rule */
@@ -72,8 +76,9 @@ struct ex_model_info {
   int32_t n_outputs; /* classes */
   int32_t rank;      /* of one input: 1 [features] or 3 [channels][height][width] */
   int32_t dim[3];
-  int64_t full_macs; /* multiply-adds per sample: all bodies, and the last head alone */
-  bool calibrated;   /* it has a policy */
+  int64_t full_macs; /* multiply-adds per sample: all bodies, and the last head with the
+                        earlier heads that it needs (most networks: none) */
+  bool calibrated;   /* it has a policy, which an engine can run */
 };
 EX_API enum ex_status ex_model_describe(const ex_model *model, struct ex_model_info *info);
 EX_API const char *ex_model_label(const ex_model *model, int32_t label); /* NULL: out of range */
@@ -93,13 +98,17 @@ typedef struct ex_engine ex_engine;
 struct ex_engine_options {
   size_t size;       /* set to sizeof(struct ex_engine_options) */
   int32_t threads;   /* 1 … 256; 0: as many as the machine has processors */
-  int32_t max_batch; /* most samples of one ex_engine_run_many; 0: 64 */
+  int32_t max_batch; /* most samples of one ex_engine_run_many, 1 … 65536; 0: 64. Memory is
+                        taken for all of them when the engine is made */
   bool fast;         /* admit algorithms that do not keep the bits (Winograd) */
   bool ready_input;  /* inputs are already pre-processed */
-  bool untimed;      /* choose algorithms by rule instead of timing them once */
+  bool untimed;      /* choose algorithms by rule instead of timing them; a few runs of each
+                        stage are still timed, since deadlines are kept by them */
   bool uncalibrated; /* admit a model without a policy: then only the anytime calls serve */
 };
 
+/* Has no size, unlike the structs above: results lie in arrays. Its fields stay
+ * as they are within a major version. */
 struct ex_result {
   int32_t label;     /* class, lowest index on ties */
   int32_t exit;      /* from 0: the exit whose answer this is */
@@ -118,8 +127,9 @@ EX_API void ex_engine_free(ex_engine *engine);
 /* One sample. x [product of dim], raw values as the model was trained on (the
  * engine applies the model's pre-processing). An exit whose output is not
  * finite is passed by; EX_ENOTFINITE where the last one's is not: then label
- * is −1 and confidence NaN. EX_EINVAL where an argument is NULL or, here and
- * below, out of range. */
+ * is −1 and confidence NaN. EX_EINVAL, here and below, where an argument is
+ * NULL or out of range, or the policy is asked for and there is none; the
+ * result is then as it was, as it is after every error but EX_ENOTFINITE. */
 EX_API enum ex_status ex_engine_run(ex_engine *engine, const float *x, struct ex_result *result);
 /* Many samples, n in [1, max_batch]. x [n][product of dim], results [n], in
  * order; all of them are filled also where EX_ENOTFINITE tells of some. */
@@ -128,7 +138,8 @@ EX_API enum ex_status ex_engine_run_many(ex_engine *engine, const float *x, int3
 
 /* Anytime: begin a sample, then spend more on it as often as you like. Each
  * call runs on from where the last one stopped; nothing is computed twice.
- * Other samples may be run in between; beginning anew gives the sample up. */
+ * Other samples may be run in between; beginning anew gives the sample up.
+ * Pre-processing happens here, outside every budget. */
 EX_API enum ex_status ex_engine_begin(ex_engine *engine, const float *x);
 /* To exit `exit` (≥ 0), whatever the policy says, past heads that its answer
  * does not need; going back gives EX_EINVAL. EX_ENOTFINITE as above; going

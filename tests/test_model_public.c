@@ -92,6 +92,27 @@ static void what_is_missing_is_named(void **state) {
   assert_refused(ex_model_load(NULL, &model, &err), EX_EINVAL, &err, "no path");
 }
 
+/* A policy that no engine could run is refused, so that "calibrated" is true. */
+static void a_strange_policy_is_refused(void **state) {
+  (void)state;
+  struct ex_error err;
+  struct fixture *f = fixture_new();
+  char folder[64], path[96];
+  testing_folder(folder);
+  snprintf(path, sizeof path, "%s/model.safetensors", folder);
+  ex_model *model;
+  assert_ok(ex__model_new(fixture_net(), &f->model->preprocess, NULL, &model, &err), &err);
+  model->policy = json_pack("{s:s}", "name", "clairvoyance");
+  assert_ok(ex__model_write(model, path, &err), &err);
+  ex_model_free(model);
+  assert_refused(ex_model_load(path, &model, &err), EX_ENOTFOUND, &err,
+                 "\"clairvoyance\" is unknown");
+  assert_non_null(strstr(err.text, path));
+  assert_null(model);
+  testing_remove(folder);
+  fixture_free(f);
+}
+
 /* examples/classify gives the engine's answer for a .npy file and for raw floats. */
 static void the_example_classifies(void **state) {
   (void)state;
@@ -140,6 +161,7 @@ int main(void) {
       cmocka_unit_test(a_file_runs_as_the_model_that_wrote_it),
       cmocka_unit_test(a_model_describes_itself),
       cmocka_unit_test(what_is_missing_is_named),
+      cmocka_unit_test(a_strange_policy_is_refused),
       cmocka_unit_test(the_example_classifies),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,13 @@ static void names_and_texts(void **state) {
   assert_string_equal(ex_status_name((enum ex_status)77), "unknown");
 }
 
+static void version_is_the_headers(void **state) {
+  (void)state;
+  char text[32];
+  snprintf(text, sizeof text, "%d.%d.%d", EX_VERSION_MAJOR, EX_VERSION_MINOR, EX_VERSION_PATCH);
+  assert_string_equal(ex_version(), text);
+}
+
 static void wrapping_keeps_code_and_text(void **state) {
   (void)state;
   struct ex_error err;
@@ -38,6 +45,7 @@ static void long_texts_are_cut(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(names_and_texts),
+      cmocka_unit_test(version_is_the_headers),
       cmocka_unit_test(wrapping_keeps_code_and_text),
       cmocka_unit_test(long_texts_are_cut),
   };

@@ -66,15 +66,12 @@ enum ex_status ex__receipt_make(const ex_policy *policy, const struct ex_candida
   struct ex_estimate on_select, on_certify;
   EX_TRY(ex__estimate(policy, select, ex__calibrate_alpha, &on_select, err));
   EX_TRY(ex__estimate(policy, certify, ex__calibrate_alpha, &on_certify, err));
-  char version[32];
-  snprintf(version, sizeof version, "%d.%d.%d", EX_VERSION_MAJOR, EX_VERSION_MINOR,
-           EX_VERSION_PATCH);
   json_t *search =
       json_pack("{s:s, s:i, s:i, s:b}", "method", candidates->method, "candidates",
                 (int)candidates->n, "tested", (int)n_tested, "exact", (int)candidates->exact);
   json_t *receipt = json_pack(
       "{s:s, s:s, s:o, s:f, s:o, s:s, s:o, s:o, s:o, s:o, s:b}", "kind", "empirical", "version",
-      version, "constraint", constraint_to_json(&options->constraint), "confidence",
+      ex_version(), "constraint", constraint_to_json(&options->constraint), "confidence",
       1 - ex__calibrate_alpha, "policy", ex__policy_to_json(policy), "weights", select->weights,
       "search", search, "select", split_to_json(select, &on_select), "certify",
       split_to_json(certify, &on_certify), "exits", exits_to_json(policy, select), "met",

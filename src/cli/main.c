@@ -31,9 +31,9 @@ const struct command *command_find(const char *name) {
 
 static void print_help(FILE *to) {
   fprintf(to,
-          "exeunt %d.%d.%d: early-exit neural networks\n\n"
+          "exeunt %s: early-exit neural networks\n\n"
           "usage: exeunt COMMAND [OPTION...] [ARGUMENT...]\n\n",
-          EX_VERSION_MAJOR, EX_VERSION_MINOR, EX_VERSION_PATCH);
+          ex_version());
   for (int32_t i = 0; command_at(i) != NULL; i++)
     fprintf(to, "  %-10s %s\n", command_at(i)->name, command_at(i)->summary);
   fprintf(to, "\n`exeunt COMMAND --help` explains a command and its options.\n"
@@ -73,7 +73,7 @@ int main(int argc, char **argv) {
     return EXIT_SUCCESS;
   }
   if (strcmp(argv[1], "--version") == 0) {
-    printf("exeunt %d.%d.%d\n", EX_VERSION_MAJOR, EX_VERSION_MINOR, EX_VERSION_PATCH);
+    printf("exeunt %s\n", ex_version());
     return EXIT_SUCCESS;
   }
   if (strcmp(argv[1], "--manual") == 0) {

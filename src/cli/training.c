@@ -14,9 +14,7 @@
 #include "cli/open.h"
 
 static json_t *provenance(const struct training_job *job, const ex_data *data, json_t *history) {
-  char version[32], date[11], digest[EX_DIGEST_TEXT];
-  snprintf(version, sizeof version, "%d.%d.%d", EX_VERSION_MAJOR, EX_VERSION_MINOR,
-           EX_VERSION_PATCH);
+  char date[11], digest[EX_DIGEST_TEXT];
   console_date(date);
   json_t *splits = json_object();
   for (int split = 0; split < EX_N_SPLITS; split++) {
@@ -26,7 +24,7 @@ static json_t *provenance(const struct training_job *job, const ex_data *data, j
                         json_pack("{s:i, s:s}", "n", (int)ex__data_size(data, (enum ex_split)split),
                                   "sha256", digest));
   }
-  return json_pack("{s:s, s:s, s:I, s:i, s:o, s:O}", "exeunt", version, "date", date, "seed",
+  return json_pack("{s:s, s:s, s:I, s:i, s:o, s:O}", "exeunt", ex_version(), "date", date, "seed",
                    (json_int_t)job->seed, "threads", (int)job->threads, "splits", splits,
                    "training", history);
 }

@@ -197,8 +197,7 @@ static void head(struct page *page) {
 static void foot(struct page *page) {
   struct ex_text *text = &page->text;
   const ex_trace *trace = page->evaluation->trace;
-  ex__text_add(text, "</main>\n<footer>Exeunt %d.%d.%d", EX_VERSION_MAJOR, EX_VERSION_MINOR,
-               EX_VERSION_PATCH);
+  ex__text_add(text, "</main>\n<footer>Exeunt %s", ex_version());
   if (trace->weights[0] != '\0') {
     ex__text_add(text, "<br>weights ");
     ex__html_escape(text, trace->weights);

@@ -1,16 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * net/model_public: what exeunt.h tells of a model.
+ * engine/model_public: what exeunt.h tells of a model. It stands here and not
+ * in net/ because loading for use checks the policy too, so that "calibrated"
+ * means that an engine can run it.
  */
 #include <string.h>
 
 #include "net/model.h"
+#include "policy/policy.h"
+
+static enum ex_status check_policy(const ex_model *model, struct ex_error *err) {
+  ex_policy policy;
+  if (model->policy == NULL) return EX_OK;
+  return ex__policy_from_json(model->policy, model->net->n_points, model->net->n_outputs, &policy,
+                              err);
+}
 
 enum ex_status ex_model_load(const char *path, ex_model **model, struct ex_error *err) {
   if (model == NULL) return ex__fail(err, EX_EINVAL, "model: no place for the model");
   *model = NULL;
   if (path == NULL) return ex__fail(err, EX_EINVAL, "model: no path");
-  return ex__model_read(path, model, err);
+  EX_TRY(ex__model_read(path, model, err));
+  enum ex_status status = check_policy(*model, err);
+  if (status == EX_OK) return EX_OK;
+  ex_model_free(*model);
+  *model = NULL;
+  return ex__wrap(err, status, "%s", path);
 }
 
 enum ex_status ex_model_describe(const ex_model *model, struct ex_model_info *info) {
