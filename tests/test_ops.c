@@ -328,6 +328,26 @@ static void extremes(void **state) {
   op_close(&c);
 }
 
+/* A window of a whole plane: a float sum of 65,536 values would lose digits.
+ * And a NaN anywhere in a window is the maximum of it. */
+static void adaptive_windows(void **state) {
+  (void)state;
+  struct op_spec spec = {"adaptive_pool", "", 1, 1, {{3, {1, 256, 256}}}, false};
+  struct op_case c;
+  op_open(&c, &spec);
+  for (int i = 0; i < 256 * 256; i++) c.in[0][i] = (ex_real)0.1f;
+  c.node.op->forward(&c.call);
+  assert_true(c.call.out[0] == (ex_real)0.1f);
+  op_close(&c);
+  spec = (struct op_spec){"adaptive_pool", "height=2 max=true", 1, 1, {{3, {1, 4, 1}}}, false};
+  op_open(&c, &spec);
+  const float in[] = {1, NAN, 3, 2};
+  for (int i = 0; i < 4; i++) c.in[0][i] = in[i];
+  c.node.op->forward(&c.call);
+  assert_true(isnan(c.call.out[0]) && c.call.out[1] == 3);
+  op_close(&c);
+}
+
 static void softmax_is_the_one_softmax(void **state) {
   (void)state;
   struct op_spec spec = {"softmax", "", 4, 1, {{3, {10, 1, 1}}}, false};
@@ -470,6 +490,7 @@ int main(void) {
       cmocka_unit_test(running_statistics_move_in_training_only),
       cmocka_unit_test(dropout_draws_by_seed),
       cmocka_unit_test(extremes),
+      cmocka_unit_test(adaptive_windows),
       cmocka_unit_test(softmax_is_the_one_softmax),
       cmocka_unit_test(multiply_adds),
       cmocka_unit_test(tensors_bear_pytorch_s_names),

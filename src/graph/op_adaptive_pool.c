@@ -2,7 +2,10 @@
  *
  * graph/op_adaptive_pool: pools any image to a given height and width, by mean
  * or maximum. Window i of n over `size` is [⌊i·size/n⌋, ⌈(i+1)·size/n⌉), as in
- * PyTorch; windows may overlap. For the maximum the workspace keeps who won.
+ * PyTorch; windows may overlap. For the maximum the workspace keeps who won;
+ * a NaN wins over every number, so that it is seen behind the pool too. The
+ * mean is summed in double: a window may be a whole plane, where a float sum
+ * would lose the last digits.
  */
 #include "graph/shape.h"
 
@@ -46,10 +49,10 @@ static struct area area_at(const struct ex_op_call *call, int64_t row, int64_t c
 }
 
 static ex_real area_mean(const ex_real *plane, int64_t width, struct area area) {
-  ex_real sum = 0;
+  double sum = 0;
   for (int64_t y = area.top; y < area.bottom; y++)
-    for (int64_t x = area.left; x < area.right; x++) sum += plane[y * width + x];
-  return sum / (ex_real)((area.bottom - area.top) * (area.right - area.left));
+    for (int64_t x = area.left; x < area.right; x++) sum += (double)plane[y * width + x];
+  return (ex_real)(sum / (double)((area.bottom - area.top) * (area.right - area.left)));
 }
 
 static int32_t area_winner(const ex_real *plane, int64_t width, struct area area) {
