@@ -60,9 +60,10 @@ static struct ex_decision decide(const void *values, void *scratch, const struct
   struct best *best = scratch;
   if (seen->answer.max_probability > best->probability)
     *best = (struct best){seen->answer.max_probability, seen->point};
-  if (seen->point >= env->max_point)
-    return (struct ex_decision){EX_LEAVE, rule->fallback ? best->point : seen->point};
+  if (rule->fallback && seen->point >= env->max_point)
+    return (struct ex_decision){EX_LEAVE, best->point};
   bool leave =
+      seen->point < seen->n_points - 1 &&
       seen->answer.max_probability >= ex__threshold_at(&rule->thresholds, seen->point, off);
   return (struct ex_decision){leave ? EX_LEAVE : EX_GO_ON, seen->point};
 }
