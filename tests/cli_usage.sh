@@ -41,6 +41,11 @@ expect 1 'architecture .*nosuch.*must be one of' inspect fashion-mnist -s networ
 expect 1 'momentum = 7; must be' inspect fashion-mnist -s train.momentum=7
 expect 1 'method "nosuch" is unknown' inspect fashion-mnist -s method.name=nosuch
 expect 1 'key "trian" is unknown' inspect fashion-mnist -s trian.epochs=1
+many=()
+for _ in $(seq 64); do many+=(-s train.epochs=1); done
+expect 1 'method "nosuch" is unknown' train fashion-mnist -m nosuch "${many[@]:2}"
+expect 2 '--method counts as one of the 64' train fashion-mnist -m nosuch "${many[@]}"
+expect 0 'thresholds=0.9' predict --help
 echo 'not json' >bad.json
 expect 1 'bad.json' inspect bad.json
 head -c 4096 /dev/urandom >bad.safetensors

@@ -28,7 +28,7 @@ static const struct option_spec table[] = {
     {"max-latency", 0, OPTION_REAL, offsetof(struct options, max_latency), "US", 0, 1e9, NULL,
      "At most this many microseconds, on average, one input at a time."},
     {"policy", 'p', OPTION_TEXT, offsetof(struct options, policy), "NAME", 0, 0, NULL,
-     "The exit rule; default max-probability."},
+     "The exit rule; default the model's, else its recipe's, else max-probability."},
     {"set", 's', OPTION_ASSIGNMENTS, offsetof(struct options, set), "KEY=VALUE", 0, 0, NULL,
      "Sets a value of the rule."},
     {"budgeted", 0, OPTION_FLAG, offsetof(struct options, budgeted), NULL, 0, 0, NULL,
@@ -85,8 +85,10 @@ const struct command command_calibrate = {
     .summary = "choose when to leave, under a constraint",
     .help = "Records every exit's outputs on the select split, fits the exit rule to the\n"
             "constraint, bounds it on the certify split, and writes policy, measured costs and\n"
-            "the receipt into the model file. --max-drop is met by a one-sided 90 % bound, not\n"
-            "by the estimate.",
+            "the receipt into the model file. Every constraint is met by a one-sided 90 % bound,\n"
+            "not by the estimate. A constraint that cannot be met is refused, and the refusal\n"
+            "names the best that can be promised; for US, `exeunt bench MODEL` shows what each\n"
+            "exit takes, from the first (nobody gets below) to full depth.",
     .options = table,
     .size = sizeof(struct options),
     .min_arguments = 1,

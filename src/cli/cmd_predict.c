@@ -28,7 +28,7 @@ static const struct option_spec table[] = {
     {"policy", 'p', OPTION_TEXT, offsetof(struct options, policy), "NAME", 0, 0, NULL,
      "Another exit rule than the model's."},
     {"set", 's', OPTION_ASSIGNMENTS, offsetof(struct options, set), "KEY=VALUE", 0, 0, NULL,
-     "Sets a value of the rule: exit=2 of the rule fixed, threshold=0.9,0.8."},
+     "Sets a value of the rule: exit=2 of the rule fixed, thresholds=0.9,0.8."},
     {0},
 };
 

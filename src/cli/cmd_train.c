@@ -43,7 +43,10 @@ static int run(const void *given, char *const *arguments, int32_t n) {
   struct ex_error err = {0};
   struct assignments set = options->set;
   char method[96];
-  if (options->method != NULL && set.n < MAX_ASSIGNMENTS) {
+  if (options->method != NULL && set.n == MAX_ASSIGNMENTS)
+    return console_misuse(&command_train, "--method counts as one of the %d --set; one too many",
+                          MAX_ASSIGNMENTS);
+  if (options->method != NULL) {
     snprintf(method, sizeof method, "method.name=%.64s", options->method);
     set.text[set.n++] = method;
   }
