@@ -16,6 +16,10 @@ enum { WEIGHT, BIAS };
 /* The operations of one convolution; each has a call per run. */
 enum { FORWARD, DATA, WEIGHTS, PACK_FORWARD, PACK_DATA, UNPACK, N_OPS };
 
+/* Winograd's gradient of 512 x 512 weights wants 131 MB, a quarter of all memory
+ * that ResNet-18 takes; directly it needs none and is hardly slower. */
+enum { MOST_SCRATCH = 64 << 20 };
+
 struct dnn_conv {
   bool bias;
   const ex_dnn_op *op[N_OPS]; /* NULL: not needed */
@@ -103,6 +107,11 @@ static enum ex_status plan_ops(struct train *train, const struct train_step *ste
   c.forward = conv->op[FORWARD];
   c.pass = EX_DNN_BACKWARD_WEIGHTS;
   EX_TRY(ex__dnn_conv(train->dnn, &c, &conv->op[WEIGHTS], err));
+  if (ex__dnn_op_scratch(conv->op[WEIGHTS]) > MOST_SCRATCH) {
+    c.algorithm = EX_DNN_DIRECT;
+    EX_TRY(ex__dnn_conv(train->dnn, &c, &conv->op[WEIGHTS], err));
+    c.algorithm = EX_DNN_AUTO;
+  }
   EX_TRY(plan_pack(train, conv, UNPACK, plain,
                    ex__dnn_op_layout(conv->op[WEIGHTS], EX_DNN_DIFF_WEIGHTS), err));
   if (!in->wanted) return EX_OK;

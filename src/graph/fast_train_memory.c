@@ -184,12 +184,21 @@ static int32_t forward_items(struct train *train, struct train_item *items) {
   return n;
 }
 
+/* The last step that reads a value in backward, when a remade one is made. */
+static int32_t last_use(const struct train *train, int32_t value) {
+  int32_t last = train->values[value].first_reader;
+  for (int32_t s = last; s <= train->values[value].last_reader; s++)
+    for (int32_t i = 0; i < train->steps[s].n_in; i++)
+      if (train->steps[s].in[i] == value && train->steps[s].needs_input[i]) last = s;
+  return last;
+}
+
 static int32_t backward_items(struct train *train, struct train_item *items) {
   int32_t n = 0;
   for (int32_t h = 0; h < train->n_values; h++) {
     struct train_value *host = &train->values[h];
     if (host->remade)
-      items[n++] = (struct train_item){bytes_of(host), back(train, host->last_reader),
+      items[n++] = (struct train_item){bytes_of(host), back(train, last_use(train, h)),
                                        back(train, host->first_reader), &host->remake_offset};
     if (host->grad_host != h || host->in_port >= 0) continue;
     struct train_item item = {bytes_of(host), train->n_steps, 0, &host->grad_offset};
@@ -205,7 +214,8 @@ static int32_t backward_items(struct train *train, struct train_item *items) {
   }
   for (int32_t s = 0; s < train->n_steps; s++) {
     const struct train_value *out = &train->values[train->steps[s].out];
-    int32_t first = out->remade ? out->last_reader : s; /* it is made again with this scratch */
+    /* It is made again with this scratch. */
+    int32_t first = out->remade ? last_use(train, train->steps[s].out) : s;
     items[n++] = (struct train_item){train->steps[s].scratch_backward, back(train, first),
                                      back(train, s), &train->steps[s].offset_backward};
   }
