@@ -110,8 +110,10 @@ static enum ex_status read_method(struct ex_recipe *recipe, const char *source,
   json_t *values = NULL;
   if (part != NULL) EX_TRY(split_name(part, source, &name, &values, err));
   recipe->method = ex__method_find(name);
-  enum ex_status status = recipe->method != NULL ? EX_OK : unknown_method(name, err);
-  if (status == EX_OK) {
+  enum ex_status status = EX_OK;
+  if (recipe->method == NULL) {
+    status = unknown_method(name, err);
+  } else {
     ex__param_defaults(recipe->method->params, recipe->method_values);
     if (values != NULL)
       status = ex__param_from_json(recipe->method->name, recipe->method->params,

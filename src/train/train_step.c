@@ -254,8 +254,7 @@ enum ex_status ex__stepper_new(const ex_net *net, const struct ex_stepper_option
   *out = NULL;
   ex_stepper *stepper = ex__calloc(1, sizeof *stepper);
   if (stepper == NULL) return ex__fail(err, EX_ENOMEM, "training: no memory for a stepper");
-  stepper->net = net;
-  stepper->options = *options;
+  *stepper = (ex_stepper){.net = net, .options = *options};
   int32_t n_segments = net->n_stages * EX_N_PARTS, n_ports = ex__graph_n_nodes(net->graph);
   stepper->segments = ex__calloc((size_t)n_segments, sizeof *stepper->segments);
   stepper->ports = ex__calloc((size_t)n_ports, sizeof *stepper->ports);
