@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Nothing allocates while an engine runs. The allocator's functions are
- * replaced by counting ones over glibc's own.
+ * replaced by counting ones over glibc's own. Under a sanitizer, to which the
+ * allocator belongs, all calls are made and none is counted.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -9,17 +10,20 @@
 #include "tests/engine_fixture.h"
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define EX_COUNTS_ALLOCATIONS 1
+#define COUNTS_ALLOCATIONS 1
+#else
+#define COUNTS_ALLOCATIONS 0
 #endif
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#undef EX_COUNTS_ALLOCATIONS
+#undef COUNTS_ALLOCATIONS
+#define COUNTS_ALLOCATIONS 0
 #endif
 #endif
 
 static atomic_long n_calls;
 
-#ifdef EX_COUNTS_ALLOCATIONS
+#if COUNTS_ALLOCATIONS
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
@@ -70,10 +74,6 @@ static void run_everything(const struct fixture *f, ex_engine *engine,
 }
 
 static void running_allocates_nothing(void **state) {
-#ifndef EX_COUNTS_ALLOCATIONS
-  (void)state;
-  skip(); /* the allocator belongs to the sanitizer */
-#else
   (void)state;
   struct fixture *f = fixture_new();
   struct ex_result results[N_SAMPLES] = {{0}};
@@ -82,14 +82,13 @@ static void running_allocates_nothing(void **state) {
     for (int32_t untimed = 0; untimed < 2; untimed++) {
       long before_new = atomic_load(&n_calls);
       ex_engine *engine = fixture_engine(f, &policy, threads, untimed);
-      assert_true(atomic_load(&n_calls) > before_new); /* they are counted */
+      assert_true(!COUNTS_ALLOCATIONS || atomic_load(&n_calls) > before_new);
       long before = atomic_load(&n_calls);
       for (int32_t round = 0; round < 3; round++) run_everything(f, engine, results);
       assert_int_equal(atomic_load(&n_calls), before);
       ex_engine_free(engine);
     }
   fixture_free(f);
-#endif
 }
 
 int main(void) {

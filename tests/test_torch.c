@@ -148,7 +148,7 @@ static void add_outputs(ex_safetensors_writer *writer, const struct run *run,
   json_t *outputs = json_array(), *graph = ex__graph_to_json(run->net->graph);
   const int64_t dim[] = {BATCH, CLASSES};
   for (int32_t p = 0; p < run->net->n_points; p++) {
-    char name[16];
+    char name[32];
     json_array_append_new(outputs, json_integer(run->net->points[p].output));
     snprintf(name, sizeof name, "logits%d", (int)p);
     assert_ok(ex__safetensors_add(writer, name, EX_DTYPE_F32, 2, dim,
