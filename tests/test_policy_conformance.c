@@ -157,15 +157,18 @@ static void never_reads_a_later_exit(void **state) {
   ex_trace *trace = fixture_trace(3, N, POINTS, OUTPUTS, 1, 4);
   size_t column = (size_t)N * OUTPUTS;
   ex_real *raw = ex__alloc(column * POINTS, sizeof *raw);
+  ex_real *gate = ex__alloc((size_t)N * POINTS, sizeof *gate);
   for (int32_t k = 0; k < POINTS; k++) {
     memcpy(raw, trace->raw, column * POINTS * sizeof *raw);
     for (size_t j = (size_t)(k + 1) * column; j < column * POINTS; j++) raw[j] = (ex_real)NAN;
-    ex_trace *poisoned = fixture_from(N, POINTS, OUTPUTS, raw, trace->target);
+    memcpy(gate, trace->gate, (size_t)N * POINTS * sizeof *gate);
+    for (size_t j = (size_t)(k + 1) * N; j < (size_t)N * POINTS; j++) gate[j] = (ex_real)NAN;
+    ex_trace *poisoned = fixture_with_gates(N, POINTS, OUTPUTS, raw, gate, trace->target);
     FOR_EACH_RULE(class) {
       ex_policy variants[MAX_VARIANTS];
       struct ex_outcome whole[N], cut[N];
       int32_t n = make_variants(class, trace, variants);
-      for (int32_t v = 0; v < n && (class->needs & EX_POLICY_NEEDS_GATE) == 0; v++) {
+      for (int32_t v = 0; v < n; v++) {
         ex__policy_replay(&variants[v], trace, NULL, whole);
         ex__policy_replay(&variants[v], poisoned, NULL, cut);
         for (int32_t i = 0; i < N; i++)
@@ -178,6 +181,7 @@ static void never_reads_a_later_exit(void **state) {
     ex__trace_free(poisoned);
   }
   ex__free(raw);
+  ex__free(gate);
   ex__trace_free(trace);
 }
 
@@ -220,6 +224,62 @@ static void not_finite_goes_on(void **state) {
   ex__trace_free(trace);
 }
 
+/* Every output is the same row, at every point of every sample. */
+static ex_trace *repeated(const ex_real row[OUTPUTS], ex_real gate_score) {
+  ex_real *raw = ex__alloc((size_t)POINTS * N * OUTPUTS, sizeof *raw);
+  ex_real *gate = ex__alloc((size_t)POINTS * N, sizeof *gate);
+  for (size_t j = 0; j < (size_t)POINTS * N; j++) {
+    gate[j] = gate_score;
+    memcpy(raw + j * OUTPUTS, row, OUTPUTS * sizeof *row);
+  }
+  ex_trace *trace = fixture_with_gates(N, POINTS, OUTPUTS, raw, gate, NULL);
+  ex__free(raw);
+  ex__free(gate);
+  return trace;
+}
+
+/* Equal samples leave together; a threshold at their score lets all leave at
+ * once, one that is off none; the first candidate is full depth here too. */
+static void check_repeated(const struct ex_policy_class *class, const ex_trace *trace) {
+  ex_policy variants[MAX_VARIANTS];
+  struct ex_outcome outcomes[N];
+  int32_t n = make_variants(class, trace, variants);
+  for (int32_t v = 0; v < n; v++) {
+    ex__policy_replay(&variants[v], trace, NULL, outcomes);
+    for (int32_t i = 0; i < N; i++) {
+      assert_int_equal(outcomes[i].point, outcomes[0].point);
+      assert_int_equal(outcomes[i].answer, outcomes[0].answer);
+      assert_int_equal(outcomes[i].macs, outcomes[0].macs);
+    }
+    if (class->score == NULL && v == 1) assert_int_equal(outcomes[0].answer, POINTS - 1);
+    if (class->score == NULL || v == 0) continue;
+    assert_int_equal(outcomes[0].point, 0);
+    for (int32_t p = 0; p < POINTS - 1; p++)
+      ex__policy_thresholds(&variants[v])->value[p] = class->threshold_off;
+    ex__policy_replay(&variants[v], trace, NULL, outcomes);
+    assert_int_equal(outcomes[0].point, POINTS - 1);
+  }
+}
+
+static void constant_tied_and_saturated_outputs(void **state) {
+  (void)state;
+  static const ex_real rows[][OUTPUTS] = {
+      {1, 3, 0, -1, 0.5f, 2, -2, 0, 0, 1},                  /* constant */
+      {2, 0, 2, 0, 0, 0, 0, 0, 0, 0},                       /* two tied */
+      {0},                                                  /* all tied */
+      {-80, -80, 80, -80, -80, -80, -80, -80, -80, -80},    /* probabilities of 0 and 1 */
+      {-1e30f, 1e30f, -1e30f, 0, 0, 0, 0, 0, 0, 0},         /* the same, far out */
+      {1e30f, 1e30f, -1e30f, -1e30f, 0, 0, 0, 0, 0, 1e30f}, /* tied, far out */
+  };
+  static const ex_real gates[] = {0, 0.5f, 1};
+  for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+    for (size_t g = 0; g < sizeof gates / sizeof *gates; g++) {
+      ex_trace *trace = repeated(rows[r], gates[g]);
+      FOR_EACH_RULE(class) check_repeated(class, trace);
+      ex__trace_free(trace);
+    }
+}
+
 static void thresholds_mean_what_the_score_says(void **state) {
   (void)state;
   ex_trace *trace = fixture_trace(5, N, 2, OUTPUTS, 1, 4);
@@ -243,6 +303,33 @@ static void thresholds_mean_what_the_score_says(void **state) {
       ex__policy_thresholds(&policy)->value[0] = class->threshold_off;
       memset(scratch, 0, sizeof scratch);
       assert_int_equal(ex__policy_decide(&policy, scratch, &env, &seen).action, EX_GO_ON);
+    }
+  }
+  ex__trace_free(trace);
+}
+
+/* Of a rule with a score: a sample leaves at the first exit whose threshold its
+ * score reaches, as an exit that was shown no other decides it. */
+static void leaving_by_score_has_no_memory(void **state) {
+  (void)state;
+  ex_trace *trace = fixture_trace(8, N, POINTS, OUTPUTS, 1, 4);
+  FOR_EACH_RULE(class) {
+    if (class->score == NULL) continue;
+    ex_policy variants[MAX_VARIANTS];
+    struct ex_outcome outcomes[N];
+    struct ex_env env = {INT64_MAX, POINTS - 1, -1};
+    int32_t n = make_variants(class, trace, variants);
+    for (int32_t v = 0; v < n; v++) {
+      ex__policy_replay(&variants[v], trace, NULL, outcomes);
+      for (int32_t i = 0; i < N; i++) {
+        int32_t first = 0;
+        for (; first < POINTS - 1; first++) {
+          _Alignas(16) unsigned char scratch[EX_MAX_POLICY_SCRATCH] = {0};
+          struct ex_observation seen = observe(trace, first, i);
+          if (ex__policy_decide(&variants[v], scratch, &env, &seen).action == EX_LEAVE) break;
+        }
+        assert_int_equal(outcomes[i].point, first);
+      }
     }
   }
   ex__trace_free(trace);
@@ -298,7 +385,9 @@ int main(int argc, char **argv) {
       cmocka_unit_test(never_reads_a_later_exit),
       cmocka_unit_test(nobody_passes_the_last_point_allowed),
       cmocka_unit_test(not_finite_goes_on),
+      cmocka_unit_test(constant_tied_and_saturated_outputs),
       cmocka_unit_test(thresholds_mean_what_the_score_says),
+      cmocka_unit_test(leaving_by_score_has_no_memory),
       cmocka_unit_test(leaving_is_monotone_in_each_threshold),
       cmocka_unit_test(candidates_begin_at_full_depth),
   };

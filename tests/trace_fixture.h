@@ -23,14 +23,20 @@ static inline struct ex_cost fixture_cost(int32_t n_points) {
   return cost;
 }
 
-static inline ex_trace *fixture_from(int32_t n, int32_t n_points, int32_t n_outputs,
-                                     const ex_real *raw, const int32_t *target) {
+static inline ex_trace *fixture_with_gates(int32_t n, int32_t n_points, int32_t n_outputs,
+                                           const ex_real *raw, const ex_real *gate,
+                                           const int32_t *target) {
   struct ex_cost cost = fixture_cost(n_points);
   struct ex_error err;
   ex_trace *trace;
-  assert_ok(ex__trace_from_arrays(n, n_points, n_outputs, raw, NULL, target, &cost, &trace, &err),
+  assert_ok(ex__trace_from_arrays(n, n_points, n_outputs, raw, gate, target, &cost, &trace, &err),
             &err);
   return trace;
+}
+
+static inline ex_trace *fixture_from(int32_t n, int32_t n_points, int32_t n_outputs,
+                                     const ex_real *raw, const int32_t *target) {
+  return fixture_with_gates(n, n_points, n_outputs, raw, NULL, target);
 }
 
 /* first, last: how far the true class stands out at the ends (2 to 6 is
@@ -55,11 +61,7 @@ static inline ex_trace *fixture_trace(uint64_t seed, int32_t n, int32_t n_points
                              (c == target[i] ? clear : 0)));
     }
   }
-  struct ex_cost cost = fixture_cost(n_points);
-  struct ex_error err;
-  ex_trace *trace;
-  assert_ok(ex__trace_from_arrays(n, n_points, n_outputs, raw, gate, target, &cost, &trace, &err),
-            &err);
+  ex_trace *trace = fixture_with_gates(n, n_points, n_outputs, raw, gate, target);
   ex__free(raw);
   ex__free(gate);
   ex__free(target);

@@ -4,7 +4,8 @@
  * decision. One sample and many go through this one code, so they cannot
  * differ.
  *
- * The loop is that of policy/policy.h, and so are the charges: bodies up to
+ * The loop over points is in engine_one.c (ex_engine_run) and engine_many.c;
+ * policy/policy.h says what it must do and what is charged: bodies up to
  * the point's stage, the heads in the point's closure that have not run (they
  * run on arrival, not when their stage is passed: a later jump may not need
  * them), and the gate where the rule reads it.

@@ -10,7 +10,19 @@
  * nothing, has no clock, and never sees a later exit. Numbers that are not
  * finite mean *go on*; at the last point the engine reports them as an error.
  *
- * How a sample is run, by engine and replay alike (the loop of policy_replay.c):
+ * A rule that has `score` is memoryless in leaving: at a point that is not the
+ * last allowed it leaves if and only if score ≥ the exit's threshold, whatever
+ * was seen before, because the search of thresholds and the quotas of calibrate
+ * rest on that. What it answers may come from scratch. A rule whose leaving has
+ * a memory (patience) gives `candidate` in place of `score`.
+ *
+ * Limits: values have 2048 bytes and scratch 1024, fixed when this is compiled.
+ * That is enough for knobs and lists per exit, and not for a rule that is
+ * learned: such rules will need a `fit` from traces and sizes that depend on
+ * points and outputs, and neither is here yet.
+ *
+ * How a sample is run, alike by the engine (ex_engine_run in engine_one.c, the
+ * queues of engine_many.c) and by replay (policy_replay.c):
  *   point ← ex__policy_next(−1); then, until a decision leaves:
  *   run the bodies up to the point's stage; its closure of heads that have not
  *   run; its gate, if the rule declares EX_POLICY_NEEDS_GATE; decide;
@@ -64,7 +76,9 @@ struct ex_policy_class {
   /* For rules with one threshold per point but the last: how sure, higher is
    * surer, NaN never leaves; where the struct ex_list of thresholds lies; the
    * threshold, in the rule's own unit, at which a sample of this score just
-   * leaves; and one that nobody reaches. `score` NULL: not such a rule. */
+   * leaves; and one that nobody reaches (left out it is 0, which for a score
+   * that is its own threshold is one that everybody reaches). `score` NULL: not
+   * such a rule. */
   double (*score)(const void *values, const struct ex_observation *seen);
   double (*leave_at)(double score);
   size_t threshold_offset;

@@ -5,11 +5,13 @@
  * PABEE (Zhou et al., NeurIPS 2020): a counter grows when the label equals that
  * of the exit before and is 0 again when it does not; leave when it reaches
  * `patience`. The first exit has nothing before it, so the earliest exit is
- * number patience + 1, and patience ≥ the number of exits runs everything.
+ * number patience + 1, and patience ≥ n_points − 1 runs everything.
  *
  * Deviations: the authors' code asks that all samples of a batch agree, here
  * each sample has its own counter; a patience of 0 (there: run all layers) is
- * not admitted. An output that is not finite is passed over by the guard of
+ * not admitted. The paper's form for regression, where answers count as equal
+ * if they differ by less than a tolerance, is missing: classification is the one
+ * task so far. An output that is not finite is passed over by the guard of
  * policy.c and leaves the counter as it was.
  */
 #include "policy/policy.h"

@@ -3,7 +3,9 @@
  * policy/policy_replay: what a rule would have done with recorded samples, and
  * what that would have cost.
  *
- * This is the loop that the engine runs, with looking up in place of computing.
+ * The same steps as the engine's (engine_one.c), but nothing is computed: outputs
+ * are those that the trace recorded, costs those of its table, so a saving that
+ * is told here is one by table. That the engine does the same is a test's matter.
  * Bodies are charged up to the point's stage; a head is charged once, when
  * first it runs, be it for its own answer or in the closure of another; gates
  * are charged to rules that declare that they read them.
