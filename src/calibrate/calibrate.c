@@ -13,6 +13,15 @@
  * drop the careful end is the dear one and the cheapest accepted policy wins;
  * for a budget it is the cheap one and the most accurate wins. Only then is
  * certify looked at, for the receipt.
+ *
+ * What the 10 % rest on. The odd half must not have had a say in the weights.
+ * Training that keeps its best epoch by this same select split bends that: the
+ * last exit looks somewhat better on it than it is, while for a drop it is the
+ * reference, so the bound of the drop errs on the careful side as far as that
+ * goes; where early exits had the say it errs on the other. The certify split
+ * has no part in either, so the receipt's own figures are free of it. For macs
+ * and latency the level is asymptotic besides: a normal bound of the mean cost
+ * (bound.c), where a drop has an exact one.
  */
 #include "calibrate/calibrate.h"
 

@@ -8,7 +8,10 @@
  * last exit takes the rest; where fewer survive than are to leave, nobody
  * does. The realised shares can exceed the quotas where confidences are equal,
  * so what is reported is the realised cost. Ours: any rule with a score can be
- * fitted, and ⌊n q⌋ forgives a rounding error of 1e-9.
+ * fitted, and ⌊n q⌋ forgives a rounding error of 1e-9. An exit that gets no
+ * threshold is off, so its head need not run and is not charged to those who
+ * pass; the authors' cost of an exit includes every earlier head, and costs read
+ * beside theirs are lower by that.
  */
 #include "calibrate/quota.h"
 

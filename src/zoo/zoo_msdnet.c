@@ -7,10 +7,10 @@
  * from the finer x(l−1, s−1), half of them each; the finest live scale makes
  * all of them from its own. Each convolution is a 1×1 bottleneck to at most
  * factor × new channels (the factor of the scale it reads), then 3×3. Exits
- * read the coarsest scale only. Finer scales are dropped towards the end, by
- * thirds of the depth (`prune` max: then every live map is halved by a 1×1
- * transition) or as late as they can still matter (min: transitions after one
- * and two thirds). The rules of layers, scales and transitions are those of
+ * read the coarsest scale only. Finer scales are dropped towards the end: one
+ * after each S-th of the depth (`prune` max: there every live map is halved by a
+ * 1×1 transition) or as late as they can still matter (min: transitions after
+ * one and two thirds of the depth, whatever S). The rules of layers, scales and transitions are those of
  * the authors' PyTorch code; the channels, multiply-adds and parameters of
  * three configurations are a test.
  *
