@@ -41,6 +41,20 @@ expect 1 'architecture .*nosuch.*must be one of' inspect fashion-mnist -s networ
 expect 1 'momentum = 7; must be' inspect fashion-mnist -s train.momentum=7
 expect 1 'method "nosuch" is unknown' inspect fashion-mnist -s method.name=nosuch
 expect 1 'key "trian" is unknown' inspect fashion-mnist -s trian.epochs=1
+expect 0 '^joint: Trains all exits together' train --method joint --help
+expect 0 'label-smoothing=0 +\[0, 0.9\]' train --method joint --help
+expect 2 'method "nosuch" is unknown' train --method nosuch --help
+expect 0 'learning-rate=0.1 +\[0, 100\]' train --help
+expect 0 'learning-rate=0.1 +\[0, 100\]' help train
+expect 0 'labels-per-class=0' train --help
+expect 0 '^  msdnet ' train --help
+expect 0 'docs/recipes.md' train --help
+expect 0 '^max-probability: Leaves where' calibrate --policy max-probability --help
+expect 0 'patience=' evaluate -p patience --help
+expect 2 'exit rule "nosuch" is unknown' predict --policy nosuch --help
+expect 0 '^  entropy ' calibrate --help
+expect 0 'growth=' inspect msdnet --help
+expect 0 'Cited|After Huang et al' inspect msdnet --help
 many=()
 for _ in $(seq 64); do many+=(-s train.epochs=1); done
 expect 1 'method "nosuch" is unknown' train fashion-mnist -m nosuch "${many[@]:2}"

@@ -10,6 +10,7 @@
 
 #include "cli/console.h"
 #include "cli/evaluation_print.h"
+#include "cli/explain.h"
 #include "cli/open.h"
 #include "report/evaluation.h"
 
@@ -111,6 +112,12 @@ static int run(const void *given, char *const *arguments, int32_t n) {
   return code;
 }
 
+static int explain(const void *given, char *const *arguments, int32_t n) {
+  (void)arguments, (void)n;
+  const struct options *options = given;
+  return explain_with_policy(&command_evaluate, options->policy);
+}
+
 const struct command command_evaluate = {
     .name = "evaluate",
     .arguments = "MODEL",
@@ -123,4 +130,5 @@ const struct command command_evaluate = {
     .min_arguments = 1,
     .max_arguments = 1,
     .run = run,
+    .explain = explain,
 };

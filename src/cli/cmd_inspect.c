@@ -8,8 +8,10 @@
 
 #include "base/text.h"
 #include "cli/console.h"
+#include "cli/explain.h"
 #include "cli/open.h"
 #include "net/net.h"
+#include "zoo/zoo.h"
 
 struct options {
   struct common_options common;
@@ -103,15 +105,25 @@ static int run(const void *given, char *const *arguments, int32_t n) {
   return code;
 }
 
+static int explain(const void *given, char *const *arguments, int32_t n) {
+  (void)given;
+  if (n > 0 && ex__zoo_find(arguments[0]) != NULL) return explain_architecture(arguments[0]);
+  options_print_help(&command_inspect);
+  explain_architectures();
+  return EXIT_SUCCESS;
+}
+
 const struct command command_inspect = {
     .name = "inspect",
     .arguments = "MODEL|RECIPE",
     .summary = "stages, exits, shapes, multiply-adds, memory",
     .help = "Shows what a model file, or the untrained network of a recipe, is made of. Costs are\n"
-            "cumulative: all bodies, heads and gates up to an exit.",
+            "cumulative: all bodies, heads and gates up to an exit.\n"
+            "An architecture and its parameters are explained by `exeunt inspect NAME --help`.",
     .options = table,
     .size = sizeof(struct options),
     .min_arguments = 1,
     .max_arguments = 1,
     .run = run,
+    .explain = explain,
 };

@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "cli/console.h"
+#include "cli/explain.h"
 #include "cli/open.h"
 #include "data/data_input.h"
 #include "engine/engine.h"
@@ -145,6 +146,12 @@ static int run(const void *given, char *const *arguments, int32_t n) {
   return status == EX_OK ? EXIT_SUCCESS : console_fail(&command_predict, &err);
 }
 
+static int explain(const void *given, char *const *arguments, int32_t n) {
+  (void)arguments, (void)n;
+  const struct options *options = given;
+  return explain_with_policy(&command_predict, options->policy);
+}
+
 const struct command command_predict = {
     .name = "predict",
     .arguments = "MODEL FILE...",
@@ -158,4 +165,5 @@ const struct command command_predict = {
     .min_arguments = 2,
     .max_arguments = INT32_MAX,
     .run = run,
+    .explain = explain,
 };

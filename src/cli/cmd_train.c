@@ -10,8 +10,10 @@
 
 #include "base/json.h"
 #include "cli/console.h"
+#include "cli/explain.h"
 #include "cli/open.h"
 #include "cli/training.h"
+#include "data/data_recipe.h"
 
 struct options {
   struct common_options common;
@@ -25,9 +27,11 @@ static const struct option_spec table[] = {
     {"output", 'o', OPTION_TEXT, offsetof(struct options, output), "FILE", 0, 0, NULL,
      "Where the model goes; default model.safetensors."},
     {"set", 's', OPTION_ASSIGNMENTS, offsetof(struct options, set), "PATH=VALUE", 0, 0, NULL,
-     "Changes the recipe: train.epochs=8, network.width=24; may be repeated."},
+     "Changes the recipe: train.epochs=8, 'network.widths=[24,32,48,64]'; may be repeated. VALUE "
+     "is JSON, or a bare word."},
     {"method", 'm', OPTION_TEXT, offsetof(struct options, method), "NAME", 0, 0, NULL,
-     "Trains by this method; with --help, explains it."},
+     "Trains by this method, with its defaults and what the recipe gives it; with --help, "
+     "explains it."},
     {"resume", 0, OPTION_FLAG, offsetof(struct options, resume), NULL, 0, 0, NULL,
      "Goes on from the checkpoint of a run that was stopped."},
     {"checkpoint", 0, OPTION_TEXT, offsetof(struct options, checkpoint), "FILE", 0, 0, NULL,
@@ -69,16 +73,33 @@ static int run(const void *given, char *const *arguments, int32_t n) {
   return EXIT_SUCCESS;
 }
 
+static int explain(const void *given, char *const *arguments, int32_t n) {
+  (void)arguments, (void)n;
+  const struct options *options = given;
+  if (options->method != NULL) return explain_method(&command_train, options->method);
+  options_print_help(&command_train);
+  explain_table("training (-s train.KEY=VALUE, or in the recipe's \"train\")", ex__train_params);
+  explain_table("roles (data.split)", ex__data_split_params);
+  explain_table("augmentation (data.augment)", ex__data_augment_params);
+  explain_methods();
+  explain_architectures();
+  return EXIT_SUCCESS;
+}
+
 const struct command command_train = {
     .name = "train",
     .arguments = "RECIPE",
     .summary = "any architecture x any method x any data",
     .help = "Trains the network of a recipe (a JSON file, or a built-in name) and writes a model\n"
             "file. The same seed and thread count give the same bits. Ctrl-C stops at the next\n"
-            "step and leaves a checkpoint, from which --resume ends with the same model.",
+            "step and leaves a checkpoint, from which --resume ends with the same model.\n"
+            "\n"
+            "A recipe has the objects input, data, network, method, train and policy;\n"
+            "docs/recipes.md explains them, with a folder of pictures from end to end.",
     .options = table,
     .size = sizeof(struct options),
     .min_arguments = 1,
     .max_arguments = 1,
     .run = run,
+    .explain = explain,
 };

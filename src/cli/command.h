@@ -54,6 +54,10 @@ struct command {
   int32_t min_arguments, max_arguments;
   /* Returns the exit status. `arguments` [n]. */
   int (*run)(const void *options, char *const *arguments, int32_t n);
+  /* NULL: --help prints the general help. Else this does it, told what the
+   * other words name, so that --method NAME --help can explain that method;
+   * `arguments` [n] are unchecked. Returns the exit status. */
+  int (*explain)(const void *options, char *const *arguments, int32_t n);
 };
 
 #define COMMAND(name) extern const struct command command_##name;

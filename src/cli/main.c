@@ -66,10 +66,9 @@ int main(int argc, char **argv) {
   if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
       strcmp(argv[1], "help") == 0) {
     const struct command *command = argc > 2 ? command_find(argv[2]) : NULL;
-    if (command != NULL)
-      options_print_help(command);
-    else
-      print_help(stdout);
+    char help[] = "--help", *words[] = {argv[2], help, NULL};
+    if (command != NULL) return run_command(command, 2, words);
+    print_help(stdout);
     return EXIT_SUCCESS;
   }
   if (strcmp(argv[1], "--version") == 0) {

@@ -154,10 +154,11 @@ int options_parse(const struct command *command, int argc, char **argv, void *op
   make_tables(all, n, longs, shorts);
   opterr = 0;
   optind = 1;
+  bool help = false;
   for (int code; (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
     if (code == 'h') {
-      options_print_help(command);
-      return EXIT_SUCCESS;
+      help = true; /* the other words may name what is to be explained */
+      continue;
     }
     if (code == ':') return wrong(command, "option %s needs a value%s", argv[optind - 1], "");
     if (code == '?') return wrong(command, "option %s is unknown%s", argv[optind - 1], "");
@@ -165,6 +166,12 @@ int options_parse(const struct command *command, int argc, char **argv, void *op
     if (status >= 0) return status;
   }
   *first = optind;
+  if (help && command->explain != NULL)
+    return command->explain(options, argv + optind, argc - optind);
+  if (help) {
+    options_print_help(command);
+    return EXIT_SUCCESS;
+  }
   return check_count(command, argc - optind, argv + optind);
 }
 
