@@ -10,6 +10,7 @@
 
 #include "cli/calibration.h"
 #include "cli/console.h"
+#include "cli/explain.h"
 #include "cli/open.h"
 
 struct options {
@@ -26,7 +27,8 @@ static const struct option_spec table[] = {
     {"max-macs", 0, OPTION_REAL, offsetof(struct options, max_macs), "SHARE", 0, 1, NULL,
      "At most this share of full depth's multiply-adds, on average."},
     {"max-latency", 0, OPTION_REAL, offsetof(struct options, max_latency), "US", 0, 1e9, NULL,
-     "At most this many microseconds, on average, one input at a time."},
+     "At most this many microseconds, on average, one input at a time: pre-processing, stages, "
+     "heads, softmax and decision, on this machine with these --threads."},
     {"policy", 'p', OPTION_TEXT, offsetof(struct options, policy), "NAME", 0, 0, NULL,
      "The exit rule; default the model's, else its recipe's, else max-probability."},
     {"set", 's', OPTION_ASSIGNMENTS, offsetof(struct options, set), "KEY=VALUE", 0, 0, NULL,
@@ -79,6 +81,12 @@ static int run(const void *given, char *const *arguments, int32_t n) {
   return EXIT_SUCCESS;
 }
 
+static int explain(const void *given, char *const *arguments, int32_t n) {
+  (void)arguments, (void)n;
+  const struct options *options = given;
+  return explain_with_policy(&command_calibrate, options->policy);
+}
+
 const struct command command_calibrate = {
     .name = "calibrate",
     .arguments = "MODEL",
@@ -94,4 +102,5 @@ const struct command command_calibrate = {
     .min_arguments = 1,
     .max_arguments = 1,
     .run = run,
+    .explain = explain,
 };

@@ -31,6 +31,12 @@ const struct ex_ledger *ex__engine_ledger(ex_engine *engine);    /* of the last 
 const ex_compiled *ex__engine_compiled(const ex_engine *engine); /* its one-thread programs */
 /* Multiply-adds, and times of one sample as this engine runs it, measured when it was made. */
 const struct ex_cost *ex__engine_cost(const ex_engine *engine);
+/* Fills the ns columns of `cost` with medians over differing samples, as a
+ * caller of this engine meets them: pre-processing is in the first body;
+ * transform, softmax and confidence are in the heads. x [n][features], as the
+ * engine takes inputs, n ≥ 1. A sample that was begun is given up. */
+enum ex_status ex__engine_measure(ex_engine *engine, const float *x, int32_t n,
+                                  struct ex_cost *cost, struct ex_error *err);
 /* What was chosen by timing: samples per micro-batch, threads of a lone sample. */
 void ex__engine_describe(const ex_engine *engine, struct ex_text *text);
 
