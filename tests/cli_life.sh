@@ -52,6 +52,13 @@ grep -q '</html>' page.html || { echo 'no page'; failed=1; }
 [ "$(awk 'NF != 2' dynamic.txt | wc -l)" = 0 ] && [ -s dynamic.txt ] || { echo 'dynamic.txt'; failed=1; }
 check 'evaluate, text' "$EXEUNT" evaluate a.safetensors -q --timed 0 --policy fixed -s exit=0
 grep -qE '^ +1 +100\.0 %' out || { echo 'rule fixed, exit 0: not all left there'; cat out; failed=1; }
+cp a.safetensors timed.safetensors
+check 'calibrate, latency' "$EXEUNT" calibrate timed.safetensors -q --threads 2 --max-latency 1e6
+grep -qE '^latency .* us on certify, at most [0-9.]+ by the 90 % bound' out ||
+  { echo 'calibrate --max-latency prints no latency'; cat out; failed=1; }
+check 'evaluate, latency' "$EXEUNT" evaluate timed.safetensors -q --threads 2 --timed 200
+grep -qE '^latency .* us per input; asked for at most' out ||
+  { echo 'evaluate prints no latency'; cat out; failed=1; }
 check bench "$EXEUNT" bench a.safetensors --rounds 5 --json
 grep -q '"exits"' out || failed=1
 

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/console.h"
 
@@ -28,6 +29,17 @@ static void print_head(const json_t *json) {
     printf("wall clock %s per input, %.2fx faster than full depth (%s), one at a time\n",
            console_ns(number(json, "mean_ns"), a), number(full, "ns") / number(json, "mean_ns"),
            console_ns(number(full, "ns"), b));
+}
+
+/* As information: a time belongs to the machine that took it. */
+static void print_latency(const json_t *json) {
+  const json_t *promise = json_object_get(json, "promise");
+  const char *kind = json_string_value(json_object_get(promise, "constraint"));
+  if (kind == NULL || strcmp(kind, "latency") != 0 || !(number(promise, "latency_us") > 0)) return;
+  printf("latency    %.1f us per input; asked for at most %.1f, the bound was %.1f on the machine "
+         "that calibrated\n",
+         number(promise, "latency_us"), number(promise, "value"),
+         number(promise, "latency_us_bound"));
 }
 
 static void print_exits(const json_t *json) {
@@ -53,6 +65,7 @@ static void print_notes(const json_t *json) {
 
 int evaluation_print(const json_t *json) {
   print_head(json);
+  print_latency(json);
   print_exits(json);
   print_notes(json);
   return EXIT_SUCCESS;

@@ -379,7 +379,10 @@ static bool put_promise(const struct ex_evaluation_facts *facts, json_t *to) {
          ex__put_number(promise, "drop", drop) &&
          ex__put_number(promise, "macs_share_bound",
                         ex__number_at(receipt, "certify/macs_share_bound")) &&
-         ex__put_number(promise, "macs_share", share);
+         ex__put_number(promise, "macs_share", share) &&
+         ex__put_number(promise, "latency_us_bound",
+                        ex__number_at(receipt, "certify/latency_us_bound")) &&
+         ex__put_number(promise, "latency_us", ex__number_at(to, "mean_ns") / 1000);
 }
 
 static bool put_policy(const struct ex_evaluation_facts *facts, json_t *to) {

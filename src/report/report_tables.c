@@ -77,6 +77,19 @@ static void promise_row(struct page *page, const char *what, double promised, do
                held ? "kept" : "missed");
 }
 
+/* Times belong to a machine, so they are told, not judged. */
+static void latency_row(struct page *page, const json_t *promise) {
+  struct ex_text *text = &page->text;
+  double bound = ex__number_at(promise, "latency_us_bound");
+  double found = ex__number_at(promise, "latency_us");
+  if (!isfinite(bound) || !isfinite(found)) return;
+  ex__text_add(text, "<tr><th scope=\"row\">Time per sample, alone</th><td>at most ");
+  ex__page_number(text, bound, 1);
+  ex__text_add(text, " µs</td><td>");
+  ex__page_number(text, found, 1);
+  ex__text_add(text, " µs</td><td>information</td></tr>\n");
+}
+
 static void receipt_fine_print(struct page *page) {
   struct ex_text *text = &page->text;
   const json_t *receipt = json_object_get(page->json, "receipt");
@@ -144,6 +157,7 @@ void ex__page_receipt(struct page *page) {
               ex__number_at(promise, "drop"), " points", 2);
   promise_row(page, "Work, share of full depth", 100 * ex__number_at(promise, "macs_share_bound"),
               100 * ex__number_at(promise, "macs_share"), " %", 1);
+  latency_row(page, promise);
   ex__text_add(text, "</tbody></table></div></section>\n");
 }
 
