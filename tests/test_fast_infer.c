@@ -5,191 +5,26 @@
  * and many channels, in both layouts. And the law: a sample's bits depend
  * neither on the batch of the program nor on the threads inside a call.
  */
-#include <math.h>
-
-#include "base/memory.h"
 #include "base/text.h"
 #include "graph/onednn.h"
-#include "graph/program.h"
-#include "tests/op_harness.h"
-#include "tests/testing.h"
+#include "tests/fast_harness.h"
 
 #ifdef EX_NO_ONEDNN
 int main(void) { return 77; } /* this build has no fast backend */
 #else
 
-static struct ex_error err;
-
-/* A node of a network under test; inputs count from 0, the graph's input. */
-struct line {
-  const char *op, *attrs;
-  int n_in, in[4];
-  bool keep;
-  int segment;
-};
-
-enum { MAX_LINES = 40, SAMPLES = 24 };
-
-struct net {
-  ex_graph *graph;
-  int32_t value[MAX_LINES + 1];
-  ex_slabs *params, *buffers;
-  ex_real *in; /* [SAMPLES] samples of the graph's input */
-};
-
-static void net_add(struct net *net, const struct line *line, int32_t index) {
-  const struct ex_op *op = ex__op_find(line->op);
-  void *attr = calloc(1, op->attr_size + 1);
-  char name[16];
-  snprintf(name, sizeof name, "n%d", (int)index);
-  assert_ok(op_attributes(op, line->attrs, attr, &err), &err);
-  int32_t in[4];
-  for (int k = 0; k < line->n_in; k++) in[k] = net->value[line->in[k]];
-  ex__graph_segment(net->graph, line->segment, 0);
-  assert_ok(
-      ex__graph_add(net->graph, line->op, name, attr, in, line->n_in, &net->value[index], &err),
-      &err);
-  if (line->keep) ex__graph_keep(net->graph, net->value[index]);
-  free(attr);
-}
-
 static void net_open(struct net *net, struct ex_shape shape, const struct line *lines) {
-  assert_int_equal(ex__graph_new(&net->graph), EX_OK);
-  assert_ok(ex__graph_add_input(net->graph, &shape, &net->value[0], &err), &err);
-  for (int32_t i = 0; lines[i].op != NULL; i++) net_add(net, &lines[i], i + 1);
-  assert_int_equal(ex__slabs_new(net->graph, EX_SLABS_PARAMS, &net->params), EX_OK);
-  assert_int_equal(ex__slabs_new(net->graph, EX_SLABS_BUFFERS, &net->buffers), EX_OK);
-  ex__slabs_init(net->graph, net->params, net->buffers, 3);
-  struct ex_random random = ex__random_seed(17, 0);
-  for (int32_t t = 0; t < ex__graph_n_tensors(net->graph); t++) { /* none as it is by default */
-    const struct ex_tensor_info *info = ex__graph_tensor(net->graph, t);
-    bool moves = info->role == EX_ROLE_BUFFER;
-    if (!moves && info->role != EX_ROLE_NORM) continue;
-    ex_real *x = ex__slabs_tensor(moves ? net->buffers : net->params, net->graph, t);
-    for (int64_t i = 0; i < ex__shape_count(&info->shape); i++)
-      x[i] += (ex_real)(0.5 * ex__random_uniform(&random));
-  }
-  int64_t n = SAMPLES * ex__shape_count(&shape);
-  net->in = op_array(n);
-  op_fill(net->in, n, 9);
+  net_begin(net, shape);
+  for (int32_t i = 0; lines[i].op != NULL; i++) assert_ok(net_try(net, &lines[i], i + 1), &err);
+  net_fill(net);
 }
 
-static void net_close(struct net *net) {
-  ex__graph_free(net->graph);
-  ex__slabs_free(net->params);
-  ex__slabs_free(net->buffers);
-  free(net->in);
-}
-
-static int64_t count_of(const struct net *net, int32_t id) {
-  return ex__shape_count(&ex__graph_node(net->graph, id)->shape);
-}
-
-/* Runs one segment over all samples. `in[i]`, `out[i]`: plain arrays of all
- * samples, by id of the value. Checks the counter of multiply-adds. */
-static void run_segment(const struct net *net, const struct ex_program_options *options,
-                        int32_t segment, ex_real *const *plain_in, ex_real **plain_out) {
-  ex_program *program;
-  ex_run *run;
-  assert_ok(
-      ex__program_new(net->graph, segment, net->params, net->buffers, options, &program, &err),
-      &err);
-  assert_ok(ex__run_new(program, NULL, &run, &err), &err);
-  const ex_real *in[8];
-  ex_real *out[8], *own[16];
-  int32_t n_own = 0, batch = options->batch;
-  for (int32_t i = 0; i < ex__program_n_in(program); i++)
-    in[i] = own[n_own++] = ex__calloc((size_t)ex__program_in_size(program, i), sizeof(ex_real));
-  for (int32_t i = 0; i < ex__program_n_out(program); i++)
-    out[i] = own[n_own++] = ex__calloc((size_t)ex__program_out_size(program, i), sizeof(ex_real));
-  for (int32_t first = 0; first < SAMPLES; first += batch) {
-    for (int32_t i = 0; i < ex__program_n_in(program); i++) {
-      int32_t id = ex__program_in_value(program, i);
-      ex__port_from_plain(program, id, batch, plain_in[id] + first * count_of(net, id),
-                          (ex_real *)(uintptr_t)in[i]);
-    }
-    ex__run_forward(run, NULL, in, out);
-    for (int32_t i = 0; i < ex__program_n_out(program); i++) {
-      int32_t id = ex__program_out_value(program, i);
-      ex__port_to_plain(program, id, batch, out[i], plain_out[id] + first * count_of(net, id));
-    }
-  }
-  assert_int_equal(ex__run_executed_macs(run), SAMPLES / batch * ex__program_macs(program));
-  assert_int_equal(ex__program_macs(program), batch * ex__graph_segment_macs(net->graph, segment));
-  for (int32_t i = 0; i < n_own; i++) ex__free(own[i]);
-  ex__run_free(run);
-  ex__program_free(program);
-}
-
-/* All segments in order; what they make, plain, by id; the rest stays NULL. */
-static void run_net(const struct net *net, const struct ex_program_options *options,
-                    ex_real *value[MAX_LINES + 1]) {
-  for (int32_t id = 0; id < ex__graph_n_nodes(net->graph); id++)
-    value[id] = op_array(SAMPLES * count_of(net, id));
-  memcpy(value[net->value[0]], net->in,
-         (size_t)(SAMPLES * count_of(net, net->value[0])) * sizeof(ex_real));
-  for (int32_t s = 0; s < ex__graph_n_segments(net->graph); s++)
-    run_segment(net, options, s, value, value);
-}
-
-static void free_values(const struct net *net, ex_real **value) {
-  for (int32_t id = 0; id < ex__graph_n_nodes(net->graph); id++) free(value[id]);
-}
-
-static void assert_near(const struct net *net, int32_t id, const ex_real *a, const ex_real *b) {
-  double largest = 1e-3, spread = 0;
-  int64_t n = SAMPLES * count_of(net, id);
-  for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)b[i]));
-  for (int64_t i = 0; i < n; i++) {
-    spread += fabs((double)b[i] - (double)b[0]);
-    if (!(fabs((double)a[i] - (double)b[i]) <= 1e-4 * largest))
-      fail_msg("value %d, element %d: %g, the twin has %g", (int)id, (int)i, (double)a[i],
-               (double)b[i]);
-  }
-  if (id > 0 && ex__graph_node(net->graph, id)->kept)
-    assert_true(spread > 0); /* a network of constants would show nothing */
-}
-
-static void check_layout(const struct net *net, enum ex_layout layout, ex_real **twin) {
-  static const struct { int32_t batch, threads; } runs[] = {{1, 1}, {1, 2}, {2, 1}, {3, 1}, {8, 1}};
-  ex_real *first[MAX_LINES + 1], *other[MAX_LINES + 1];
-  for (size_t r = 0; r < sizeof runs / sizeof *runs; r++) {
-    struct ex_program_options options = {.batch = runs[r].batch,
-                                         .mode = EX_MODE_INFER,
-                                         .backend = EX_BACKEND_FAST,
-                                         .layout = layout,
-                                         .threads = runs[r].threads};
-    ex_real **value = r == 0 ? first : other;
-    run_net(net, &options, value);
-    for (int32_t id = 0; id < ex__graph_n_nodes(net->graph); id++) {
-      size_t bytes = (size_t)(SAMPLES * count_of(net, id)) * sizeof(ex_real);
-      if (r == 0)
-        assert_near(net, id, value[id], twin[id]);
-      else if (memcmp(value[id], first[id], bytes) != 0)
-        fail_msg("value %d: batch %d, threads %d change bits", (int)id, (int)runs[r].batch,
-                 (int)runs[r].threads);
-    }
-    if (r > 0) free_values(net, other);
-  }
-  free_values(net, first);
-}
-
-/* Values inside segments stay zero in all runs: only ports can be compared. */
 static void check(struct ex_shape shape, const struct line *lines) {
   struct net net;
-  ex_real *twin[MAX_LINES + 1];
   net_open(&net, shape, lines);
-  struct ex_program_options options = {
-      .batch = SAMPLES, .mode = EX_MODE_INFER, .backend = EX_BACKEND_TWIN, .threads = 1};
-  run_net(&net, &options, twin);
-  check_layout(&net, EX_LAYOUT_AUTO, twin);
-  check_layout(&net, EX_LAYOUT_NHWC, twin);
-  free_values(&net, twin);
+  check_net(&net);
   net_close(&net);
 }
-
-#define IMAGE(c, h, w) ((struct ex_shape){3, {c, h, w}})
-#define FEATURES(n) ((struct ex_shape){1, {n}})
 
 /* ---- single operators ------------------------------------------------------------- */
 
@@ -276,6 +111,67 @@ static void any_number_of_channels(void **state) {
                                                  {"conv2d", "channels=5", 1, {1}, true, 0},
                                                  {0}});
   }
+}
+
+/* A chain is fused only where the step of its first node can be: a convolution
+ * of many phases runs as its twin, and so does what reads the graph's input
+ * together with a value of another layout. */
+static void chains_behind_every_operator(void **state) {
+  (void)state;
+  static const char *const firsts[][2] = {
+      {"conv2d", "channels=6 kernel-h=5 kernel-w=5 stride=5 pad-h=2 pad-w=2"},
+      {"conv2d", "channels=6 kernel-h=6 kernel-w=7 stride=6 groups=2"},
+      {"conv2d", "channels=20 kernel-h=3 kernel-w=3 stride=3"},
+      {"batch_norm", ""},
+      {"gelu", ""},
+      {"lrn", "size=3"},
+      {"adaptive_pool", "height=2 width=3"},
+      {"max_pool", "kernel=3 stride=2"},
+      {"slice", "begin=1 end=5"},
+      {"dropout", ""}};
+  for (size_t i = 0; i < sizeof firsts / sizeof *firsts; i++)
+    for (int from = 0; from < 2; from++) /* the graph's input, or a value of the network */
+      check(IMAGE(6, 13, 16),
+            (const struct line[]){{"conv2d", "channels=6", 1, {0}, false, 0},
+                                  {firsts[i][0], firsts[i][1], 1, {from}, false, 0},
+                                  {"sigmoid", "", 1, {2}, false, 0},
+                                  {firsts[i][0], firsts[i][1], 1, {from}, false, 0},
+                                  {"batch_norm", "", 1, {4}, false, 0},
+                                  {"add", "", 2, {3, 5}, false, 0},
+                                  {"relu", "", 1, {6}, true, 0},
+                                  {firsts[i][0], firsts[i][1], 1, {from}, false, 0},
+                                  {"relu", "", 1, {8}, true, 0},
+                                  {0}});
+}
+
+static void sums_with_the_input(void **state) {
+  (void)state;
+  check(IMAGE(4, 5, 6), (const struct line[]){{"conv2d", "channels=4", 1, {0}, false, 0},
+                                              {"batch_norm", "", 1, {0}, false, 0},
+                                              {"relu", "", 1, {2}, true, 0},
+                                              {"add", "", 2, {0, 1}, false, 0},
+                                              {"relu", "", 1, {4}, true, 0},
+                                              {"mul", "", 2, {0, 1}, false, 0},
+                                              {"batch_norm", "", 1, {6}, false, 0},
+                                              {"relu", "", 1, {7}, true, 0},
+                                              {0}});
+}
+
+/* One pixel is both planar and channels last. */
+static void pools_to_one_pixel(void **state) {
+  (void)state;
+  static const char *const attrs[] = {"kernel=3", "kernel=3 stride=1"};
+  for (int a = 0; a < 2; a++)
+    for (int max = 0; max < 2; max++)
+      check(IMAGE(19, 3, 3),
+            (const struct line[]){{max ? "max_pool" : "avg_pool", attrs[a], 1, {0}, true, 0},
+                                  {"conv2d", "channels=19", 1, {0}, false, 0},
+                                  {max ? "max_pool" : "avg_pool", attrs[a], 1, {2}, false, 0},
+                                  {"concat", "", 3, {1, 3, 3}, true, 0},
+                                  {"max_pool", "kernel=2 stride=1 pad=1", 1, {4}, true, 0},
+                                  {0}});
+  check(IMAGE(19, 1, 1),
+        (const struct line[]){{"max_pool", "kernel=2 stride=1 pad=1", 1, {0}, true, 0}, {0}});
 }
 
 /* ---- segments ------------------------------------------------------------------------ */
@@ -443,11 +339,19 @@ static void repacking(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(operators_of_one_input), cmocka_unit_test(operators_of_several_inputs),
-      cmocka_unit_test(convolutions),           cmocka_unit_test(any_number_of_channels),
-      cmocka_unit_test(a_residual_block),       cmocka_unit_test(values_with_two_readers),
-      cmocka_unit_test(growing_concatenations), cmocka_unit_test(flat_concatenations),
-      cmocka_unit_test(fast_programs_are_near), cmocka_unit_test(repacking),
+      cmocka_unit_test(operators_of_one_input),
+      cmocka_unit_test(operators_of_several_inputs),
+      cmocka_unit_test(convolutions),
+      cmocka_unit_test(any_number_of_channels),
+      cmocka_unit_test(a_residual_block),
+      cmocka_unit_test(values_with_two_readers),
+      cmocka_unit_test(growing_concatenations),
+      cmocka_unit_test(flat_concatenations),
+      cmocka_unit_test(chains_behind_every_operator),
+      cmocka_unit_test(sums_with_the_input),
+      cmocka_unit_test(pools_to_one_pixel),
+      cmocka_unit_test(fast_programs_are_near),
+      cmocka_unit_test(repacking),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

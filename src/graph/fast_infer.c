@@ -73,7 +73,6 @@ static void repack(ex_program *program, const ex_slabs *params, const ex_slabs *
 
 static enum ex_status build(struct fast *fast, struct ex_error *err) {
   EX_TRY(ex__fast_find_steps(fast, err));
-  for (int32_t s = 0; s < fast->n_steps; s++) ex__fast_choose_kind(fast, &fast->steps[s]);
   EX_TRY(ex__fast_place_values(fast, err));
   return make_steps(fast, err);
 }

@@ -53,6 +53,7 @@ struct fast_kind {
   /* Writes the packed weights of the step, from the slabs of fast. */
   void (*pack)(const struct fast *fast, struct fast_step *step);
   bool writes_parts; /* its output may be a part of a wider buffer */
+  bool fuses;        /* it computes the rest of a chain too: norm, residual, relu */
 };
 
 struct fast_step {
@@ -113,8 +114,9 @@ bool ex__fast_wants_nhwc(const ex_graph *graph, enum ex_layout layout);
 
 /* ---- fast_infer_{step,conv,lanes,winograd}.c: choosing and making what runs a step --------------- */
 
-/* First a kind is chosen, by the operator and the layouts of its operands;
- * when all values have their places, the kind makes what it needs. */
+/* First a kind is chosen, by the operator of the first node and the layouts of
+ * its operands; it decides what the step may absorb. When all values have
+ * their places, the kind makes what it needs. */
 void ex__fast_choose_kind(const struct fast *fast, struct fast_step *step);
 /* Whether a step may be Winograd's, and pays as one. */
 bool ex__fast_winograd_can(const struct fast *fast, const struct fast_step *step);

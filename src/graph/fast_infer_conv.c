@@ -196,7 +196,8 @@ const struct fast_kind ex__fast_conv_planar = {.name = "planar",
                                                .make = make_planar,
                                                .run = run_planar,
                                                .pack = pack_planar,
-                                               .writes_parts = true};
+                                               .writes_parts = true,
+                                               .fuses = true};
 
 /* ---- linear -------------------------------------------------------------------------------- */
 
@@ -234,4 +235,5 @@ const struct fast_kind ex__fast_linear = {.name = "linear",
                                           .make = make_linear,
                                           .run = run_linear,
                                           .pack = pack_linear,
-                                          .writes_parts = true};
+                                          .writes_parts = true,
+                                          .fuses = true};

@@ -226,5 +226,9 @@ static void run_lanes(const struct fast *fast, const struct fast_step *step,
   }
 }
 
-const struct fast_kind ex__fast_conv_lanes = {
-    .name = "nhwc", .make = make_lanes, .run = run_lanes, .pack = pack_lanes, .writes_parts = true};
+const struct fast_kind ex__fast_conv_lanes = {.name = "nhwc",
+                                              .make = make_lanes,
+                                              .run = run_lanes,
+                                              .pack = pack_lanes,
+                                              .writes_parts = true,
+                                              .fuses = true};

@@ -2,10 +2,12 @@
  *
  * graph/fast_infer_plan: from nodes to steps, and where values lie.
  *
- * Fusion. From a convolution, linear layer, batch-norm or addition the chain
- * goes on while its value has one reader in this segment and is no out port:
- * batch-norm folds into weights, an addition becomes the residual, relu clips.
- * The step runs where the chain ends, when every operand is there.
+ * Fusion. The kind of a step is chosen for its first node; where that kind
+ * fuses (a convolution, linear layer, batch-norm or addition by our own loops,
+ * never a twin) the chain goes on while its value has one reader in this
+ * segment and is no out port: batch-norm folds into weights, an addition
+ * becomes the residual, relu clips. The step runs where the chain ends, when
+ * every operand is there.
  *
  * Homes. An input of a concat is written straight into the concat's buffer, so
  * that a growing concatenation (MSDNet, DenseNet) copies nothing but what came
@@ -90,7 +92,7 @@ static bool absorbs(struct fast *fast, struct fast_step *step, const struct ex_n
   const char *first = step->node->op->name;
   bool is_conv = strcmp(first, "conv2d") == 0, is_linear = strcmp(first, "linear") == 0;
   bool is_norm = strcmp(first, "batch_norm") == 0, is_add = strcmp(first, "add") == 0;
-  if (step->relu) return false;
+  if (step->relu || !step->kind->fuses) return false;
   if (is_op(next, "relu") && (is_conv || is_linear || is_norm || (is_add && step->n_in == 2))) {
     step->relu = true;
     return true;
@@ -122,6 +124,8 @@ static void start_step(struct fast *fast, struct fast_step *step, int32_t id) {
     step->in[k] = ex__fast_value(fast, node->in[k]);
     in_shape[k] = &ex__graph_node(graph, node->in[k])->shape;
   }
+  step->out = ex__fast_value(fast, id); /* all values of a chain have one shape and layout */
+  ex__fast_choose_kind(fast, step);
   step->macs = node->op->macs != NULL ? fast->batch * node->op->macs(node, in_shape) : 0;
 }
 

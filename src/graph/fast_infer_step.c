@@ -49,8 +49,15 @@ const struct fast_kind ex__fast_nothing = {.name = "same memory", .run = run_not
 
 /* ---- rows ------------------------------------------------------------------------ */
 
+/* A value of one pixel is its channels in a row in both layouts: neither here.
+ * All but convolutions ask this, and not value->nhwc: the graph's input is
+ * never marked, and meets marked values of one pixel. */
 static bool is_nhwc(const struct fast_value *value) {
   return value->nhwc && ex__shape_plane(&value->shape) > 1;
+}
+
+static bool is_planar(const struct fast_value *value) {
+  return !value->nhwc && ex__shape_plane(&value->shape) > 1;
 }
 
 /* Rows of one operand of one sample. */
@@ -113,7 +120,8 @@ static void run_relu(const struct fast *fast, const struct fast_step *step,
   }
 }
 
-static const struct fast_kind add_kind = {.name = "add", .run = run_add, .writes_parts = true};
+static const struct fast_kind add_kind = {
+    .name = "add", .run = run_add, .writes_parts = true, .fuses = true};
 static const struct fast_kind mul_kind = {.name = "mul", .run = run_mul, .writes_parts = true};
 static const struct fast_kind relu_kind = {.name = "relu", .run = run_relu, .writes_parts = true};
 
@@ -228,14 +236,17 @@ static const struct fast_kind norm_kind = {.name = "batch-norm",
                                            .make = make_norm,
                                            .run = run_norm,
                                            .pack = pack_norm,
-                                           .writes_parts = true};
+                                           .writes_parts = true,
+                                           .fuses = true};
 
 /* ---- pooling --------------------------------------------------------------------------- */
 
+/* A side of one pixel is in either layout, so the other side has the say. */
 static void run_pool(const struct fast *fast, const struct fast_step *step,
-                     const struct fast_run *run) {
+                     const struct fast_run *run, bool max) {
   const struct ex_pool *attr = step->node->attr;
   const struct fast_value *in = in_of(fast, step, 0), *out = out_of(fast, step);
+  bool planar = !is_nhwc(in) && !is_nhwc(out);
   struct ex_pool_call call = {
       .channels = in->shape.dim[0],
       .in_h = in->shape.dim[1],
@@ -245,17 +256,27 @@ static void run_pool(const struct fast *fast, const struct fast_step *step,
       .kernel = attr->kernel,
       .stride = attr->stride > 0 ? attr->stride : attr->kernel,
       .pad = attr->pad,
-      .max = strcmp(step->node->op->name, "max_pool") == 0,
+      .max = max,
       .count_padding = attr->count_include_pad,
-      .planar = !in->nhwc,
-      .in_step = in->nhwc ? step->in_place[0].pixel_step : ex__shape_plane(&in->shape),
-      .out_step = out->nhwc ? step->out_place.pixel_step : ex__shape_plane(&out->shape),
+      .planar = planar,
+      .in_step = planar ? ex__shape_plane(&in->shape) : step->in_place[0].pixel_step,
+      .out_step = planar ? ex__shape_plane(&out->shape) : step->out_place.pixel_step,
   };
   for (int32_t b = 0; b < fast->batch; b++) {
     call.in = ex__fast_at(run, &step->in_place[0], b);
     call.out = ex__fast_at(run, &step->out_place, b);
     fast->kernels->pool(&call);
   }
+}
+
+static void run_max_pool(const struct fast *fast, const struct fast_step *step,
+                         const struct fast_run *run) {
+  run_pool(fast, step, run, true);
+}
+
+static void run_avg_pool(const struct fast *fast, const struct fast_step *step,
+                         const struct fast_run *run) {
+  run_pool(fast, step, run, false);
 }
 
 static void run_means(const struct fast *fast, const struct fast_step *step,
@@ -265,18 +286,22 @@ static void run_means(const struct fast *fast, const struct fast_step *step,
   for (int32_t b = 0; b < fast->batch; b++) {
     const float *from = ex__fast_at(run, &step->in_place[0], b);
     float *to = ex__fast_at(run, &step->out_place, b);
-    if (in->nhwc)
+    if (is_nhwc(in))
       fast->kernels->pixel_means(from, plane, step->in_place[0].pixel_step, in->shape.dim[0], to);
     else
       fast->kernels->plane_means(from, in->shape.dim[0], plane, plane, to);
   }
 }
 
-static const struct fast_kind pool_kind = {.name = "pool", .run = run_pool, .writes_parts = true};
+static const struct fast_kind max_pool_kind = {
+    .name = "pool", .run = run_max_pool, .writes_parts = true};
+static const struct fast_kind avg_pool_kind = {
+    .name = "pool", .run = run_avg_pool, .writes_parts = true};
 static const struct fast_kind means_kind = {
     .name = "means", .run = run_means, .writes_parts = true};
 
-/* ---- twins ------------------------------------------------------------------------------- */
+/* ---- twins -------------------------------------------------------------------------------
+ * A twin computes its own node and nothing more: it does not fuse. */
 
 void ex__fast_to_plain(const struct ex_shape *shape, const float *in, int64_t pixel_step,
                        float *out) {
@@ -302,6 +327,12 @@ static size_t twin_workspace(const struct fast *fast, const struct fast_step *st
              : 0;
 }
 
+/* Elements of a tensor of the twin, up to a whole number of cache lines. */
+static size_t tensor_room(const struct fast *fast, const struct fast_step *step, int32_t t) {
+  const struct ex_tensor_info *info = ex__graph_tensor(fast->program->graph, step->node->tensor[t]);
+  return rounded((size_t)ex__shape_count(&info->shape) * sizeof(float)) / sizeof(float);
+}
+
 /* Scratch: workspace, then each input, then the output, all plain and dense. */
 static enum ex_status make_twin(struct fast *fast, struct fast_step *step, struct ex_error *err) {
   size_t bytes = rounded(twin_workspace(fast, step)) + 64, n_weights = 0;
@@ -311,9 +342,7 @@ static enum ex_status make_twin(struct fast *fast, struct fast_step *step, struc
   bytes +=
       rounded((size_t)(fast->batch * ex__shape_count(&out_of(fast, step)->shape)) * sizeof(float));
   step->scratch = (int64_t)bytes;
-  for (int32_t t = 0; t < step->node->n_tensors; t++)
-    n_weights += rounded((size_t)ex__shape_count(
-        &ex__graph_tensor(fast->program->graph, step->node->tensor[t])->shape));
+  for (int32_t t = 0; t < step->node->n_tensors; t++) n_weights += tensor_room(fast, step, t);
   return ex__fast_make_weights(step, (int64_t)n_weights, 0, err);
 }
 
@@ -324,7 +353,7 @@ static void pack_twin(const struct fast *fast, struct fast_step *step) {
         ex__graph_tensor(fast->program->graph, step->node->tensor[t]);
     size_t n = (size_t)ex__shape_count(&info->shape);
     memcpy(to, ex__fast_tensor(fast, step->node, t), n * sizeof *to);
-    to += rounded(n);
+    to += tensor_room(fast, step, t);
   }
 }
 
@@ -359,8 +388,7 @@ static void run_twin(const struct fast *fast, const struct fast_step *step,
   float *weights = step->weights;
   for (int32_t t = 0; t < step->node->n_tensors; t++) {
     call.tensor[t] = weights;
-    weights += rounded((size_t)ex__shape_count(
-        &ex__graph_tensor(fast->program->graph, step->node->tensor[t])->shape));
+    weights += tensor_room(fast, step, t);
   }
   call.out = (float *)(void *)scratch;
   step->node->op->forward(&call);
@@ -373,10 +401,14 @@ const struct fast_kind ex__fast_twin = {
 
 /* ---- choosing ------------------------------------------------------------------------------ */
 
+/* Whether one layout fits all operands; those of one pixel fit any. */
 static bool same_layout(const struct fast *fast, const struct fast_step *step) {
-  for (int32_t k = 0; k < step->n_in; k++)
-    if (is_nhwc(in_of(fast, step, k)) != is_nhwc(out_of(fast, step))) return false;
-  return true;
+  bool nhwc = is_nhwc(out_of(fast, step)), planar = is_planar(out_of(fast, step));
+  for (int32_t k = 0; k < step->n_in; k++) {
+    nhwc = nhwc || is_nhwc(in_of(fast, step, k));
+    planar = planar || is_planar(in_of(fast, step, k));
+  }
+  return !nhwc || !planar;
 }
 
 static bool can_copy(const struct fast *fast, const struct fast_step *step) {
@@ -389,10 +421,10 @@ void ex__fast_choose_kind(const struct fast *fast, struct fast_step *step) {
     const char *op;
     const struct fast_kind *kind;
   } known[] = {
-      {"add", &add_kind},       {"mul", &mul_kind},           {"relu", &relu_kind},
-      {"concat", &concat_kind}, {"slice", &slice_kind},       {"batch_norm", &norm_kind},
-      {"max_pool", &pool_kind}, {"avg_pool", &pool_kind},     {"reshape", &copy_kind},
-      {"dropout", &copy_kind},  {"linear", &ex__fast_linear}, {"global_avg_pool", &means_kind}};
+      {"add", &add_kind},           {"mul", &mul_kind},           {"relu", &relu_kind},
+      {"concat", &concat_kind},     {"slice", &slice_kind},       {"batch_norm", &norm_kind},
+      {"max_pool", &max_pool_kind}, {"avg_pool", &avg_pool_kind}, {"reshape", &copy_kind},
+      {"dropout", &copy_kind},      {"linear", &ex__fast_linear}, {"global_avg_pool", &means_kind}};
   const char *op = step->node->op->name;
   step->kind = &ex__fast_twin;
   if (strcmp(op, "conv2d") == 0) {

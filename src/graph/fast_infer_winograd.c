@@ -179,4 +179,5 @@ const struct fast_kind ex__fast_conv_winograd = {.name = "winograd",
                                                  .make = make_winograd,
                                                  .run = run_winograd,
                                                  .pack = pack_winograd,
-                                                 .writes_parts = true};
+                                                 .writes_parts = true,
+                                                 .fuses = true};

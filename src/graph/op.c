@@ -7,12 +7,12 @@
 
 #include <string.h>
 
-#define EX_OP(name, plan) extern const struct ex_op ex__op_##name;
+#define EX_OP(name) extern const struct ex_op ex__op_##name;
 #include "graph/ops.def"
 #undef EX_OP
 
 static const struct ex_op *const ops[] = {
-#define EX_OP(name, plan) &ex__op_##name,
+#define EX_OP(name) &ex__op_##name,
 #include "graph/ops.def"
 #undef EX_OP
 };

@@ -2,8 +2,8 @@
  *
  * graph/op: what an operator is.
  *
- * One operator is one file (op_NAME.c: schema and readable twin), one line in
- * ops.def, and, where it is worth it, a fast plan (fast_NAME.c). The twin
+ * One operator is one file (op_NAME.c: schema and readable twin) and one line
+ * in ops.def; the fast backends have loops for those that are worth it. The twin
  * computes in `ex_real` on plain arrays ([batch][channels][height][width] or
  * [batch][features]); compiled in double it is the oracle of every gradient
  * check, compiled in float it runs where oneDNN has nothing to offer.
