@@ -16,6 +16,11 @@ if grep -vE '^ex_[a-z0-9]' symbols; then
   exit 1
 fi
 
+# Until 1.0 every minor version may change the ABI: libexeunt.so.MAJOR.MINOR.
+minor=$(sed -n 's/^#define EX_VERSION_M[AI][JN]OR \([0-9]*\)$/\1/p' "$SRC/include/exeunt.h" | paste -sd.)
+readelf -d "$libdir/libexeunt.so" | grep -qF "soname: [libexeunt.so.$minor]"
+"$(find "$root" -path '*/bin/exeunt')" --help >/dev/null
+
 cat >stranger.c <<'END'
 #include <exeunt.h>
 #include <stdio.h>
