@@ -41,7 +41,7 @@ struct net {
   bool may_be_constant; /* a value of it may be the same everywhere, as behind a relu */
 };
 
-static enum ex_status net_try(struct net *net, const struct line *line, int32_t index) {
+static inline enum ex_status net_try(struct net *net, const struct line *line, int32_t index) {
   const struct ex_op *op = ex__op_find(line->op);
   void *attr = calloc(1, op->attr_size + 1);
   assert_non_null(attr);
@@ -59,14 +59,14 @@ static enum ex_status net_try(struct net *net, const struct line *line, int32_t 
   return status;
 }
 
-static void net_begin(struct net *net, struct ex_shape shape) {
+static inline void net_begin(struct net *net, struct ex_shape shape) {
   *net = (struct net){.name = -1};
   assert_int_equal(ex__graph_new(&net->graph), EX_OK);
   assert_ok(ex__graph_add_input(net->graph, &shape, &net->value[0], &err), &err);
 }
 
 /* Weights, statistics and inputs, none of them as they are by default. */
-static void net_fill(struct net *net) {
+static inline void net_fill(struct net *net) {
   assert_int_equal(ex__slabs_new(net->graph, EX_SLABS_PARAMS, &net->params), EX_OK);
   assert_int_equal(ex__slabs_new(net->graph, EX_SLABS_BUFFERS, &net->buffers), EX_OK);
   ex__slabs_init(net->graph, net->params, net->buffers, 3);
@@ -84,21 +84,21 @@ static void net_fill(struct net *net) {
   op_fill(net->in, n, 9);
 }
 
-static void net_close(struct net *net) {
+static inline void net_close(struct net *net) {
   ex__graph_free(net->graph);
   ex__slabs_free(net->params);
   ex__slabs_free(net->buffers);
   free(net->in);
 }
 
-static int64_t count_of(const struct net *net, int32_t id) {
+static inline int64_t count_of(const struct net *net, int32_t id) {
   return ex__shape_count(&ex__graph_node(net->graph, id)->shape);
 }
 
 /* Runs one segment over all samples. `in[i]`, `out[i]`: plain arrays of all
  * samples, by id of the value. Checks the counter of multiply-adds. */
-static void run_segment(const struct net *net, const struct ex_program_options *options,
-                        int32_t segment, ex_real *const *plain_in, ex_real **plain_out) {
+static inline void run_segment(const struct net *net, const struct ex_program_options *options,
+                               int32_t segment, ex_real *const *plain_in, ex_real **plain_out) {
   ex_program *program;
   ex_run *run;
   assert_ok(
@@ -132,8 +132,8 @@ static void run_segment(const struct net *net, const struct ex_program_options *
 }
 
 /* All segments in order; what they make, plain, by id; the rest stays NULL. */
-static void run_net(const struct net *net, const struct ex_program_options *options,
-                    ex_real *value[MAX_LINES + 1]) {
+static inline void run_net(const struct net *net, const struct ex_program_options *options,
+                           ex_real *value[MAX_LINES + 1]) {
   for (int32_t id = 0; id < ex__graph_n_nodes(net->graph); id++)
     value[id] = op_array(SAMPLES * count_of(net, id));
   memcpy(value[net->value[0]], net->in,
@@ -142,11 +142,12 @@ static void run_net(const struct net *net, const struct ex_program_options *opti
     run_segment(net, options, s, value, value);
 }
 
-static void free_values(const struct net *net, ex_real **value) {
+static inline void free_values(const struct net *net, ex_real **value) {
   for (int32_t id = 0; id < ex__graph_n_nodes(net->graph); id++) free(value[id]);
 }
 
-static void assert_near(const struct net *net, int32_t id, const ex_real *a, const ex_real *b) {
+static inline void assert_near(const struct net *net, int32_t id, const ex_real *a,
+                               const ex_real *b) {
   double largest = 1e-3, spread = 0;
   int64_t n = SAMPLES * count_of(net, id);
   for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)b[i]));
@@ -160,7 +161,7 @@ static void assert_near(const struct net *net, int32_t id, const ex_real *a, con
     assert_true(spread > 0); /* a network of constants would show nothing */
 }
 
-static void check_layout(const struct net *net, enum ex_layout layout, ex_real **twin) {
+static inline void check_layout(const struct net *net, enum ex_layout layout, ex_real **twin) {
   static const struct {
     int32_t batch, threads;
   } runs[5] = {{1, 1}, {1, 2}, {2, 1}, {3, 1}, {8, 1}};
@@ -187,7 +188,7 @@ static void check_layout(const struct net *net, enum ex_layout layout, ex_real *
 }
 
 /* Values inside segments stay zero in all runs: only ports can be compared. */
-static void check_net(const struct net *net) {
+static inline void check_net(const struct net *net) {
   ex_real *twin[MAX_LINES + 1];
   struct ex_program_options options = {
       .batch = SAMPLES, .mode = EX_MODE_INFER, .backend = EX_BACKEND_TWIN, .threads = 1};
