@@ -21,11 +21,14 @@ sum of all exits' losses, backward, SGD with momentum. *parts*: the bodies and h
 Exeunt's workers measured them while they ran, over the number of threads; what is above them is
 the cost of deciding, queueing, moving survivors and waiting for the other thread.
 
-Each system runs in a process of its own; they take turns in shuffled order. Times are median
-[minimum – maximum] of the rounds; a ratio is Exeunt's time over the other's, the median of the
-rounds' own ratios. Before timing, answers agreed with PyTorch's to 1e-4. PyTorch: eager and
-TorchScript, both memory formats, passive and active waiting, AVX-512 kernels of OpenBLAS; the
-fastest was taken.
+Each system runs in a process of its own; they take turns in shuffled order, and who has no turn
+is stopped. Times are median [minimum – maximum] of the rounds; a ratio is Exeunt's time over the
+other's, the median of the rounds' own ratios. Before timing, answers agreed with PyTorch's to
+1e-4. PyTorch: eager and TorchScript, both memory formats, passive and active waiting, AVX-512
+kernels of OpenBLAS. ONNX Runtime: one thread and as many as the others, spinning between calls as
+it does by default. A short probe of every variant chose the fastest; the table says what was
+taken. Peak memory is the most that was ever resident (VmHWM) in the process that trained and did
+nothing else.
 """
 
 
@@ -88,6 +91,12 @@ def spread(summary):
             f"{duration(summary['maximum'])}]")
 
 
+def spread_of(result, system):
+    """A system's times, and how it was set up where several ways were tried."""
+    text, variant = spread(result[system + "_ns"]), result.get(system + "_variant")
+    return f"{text}, {variant}" if variant else text
+
+
 def case(result):
     share = f" {result['share']:.0%}" if "share" in result else ""
     return f"{result['task']}{share}, batch {result['batch']}"
@@ -120,7 +129,7 @@ def table(head, rows):
 def measured_rows(results):
     for result in results:
         yield [TITLES[result["net"]], case(result),
-               *(spread(result[system + "_ns"])
+               *(spread_of(result, system)
                  for system in ("exeunt", "exeunt_fast", "onnxruntime", "pytorch")),
                *ratios(result, ("onnxruntime", "pytorch", "parts"))]
 
@@ -132,6 +141,11 @@ def exit_rows(results):
                    spread(result["parts_ns"]), spread(result["decide_ns"])]
 
 
+def n_rounds(results):
+    rounds = sorted({result["rounds"] for result in results})
+    return str(rounds[0]) if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
+
+
 def document(results):
     judged = [row for row in targets(results) if row[2] is not None]
     missed = [row for row in judged if not row[3]]
@@ -139,7 +153,7 @@ def document(results):
     versions = {k: v for result in results for k, v in result["versions"].items()}
     lines = ["# Measured speed", "",
              f"{first['machine']}. {first['date']}. {first['threads']} threads, "
-             f"{first['rounds']} rounds. Exeunt {versions['exeunt']}"
+             f"{n_rounds(results)} rounds. Exeunt {versions['exeunt']}"
              + (f", ONNX Runtime {versions['onnxruntime']}" if "onnxruntime" in versions else "")
              + (f", PyTorch {versions['pytorch']}" if "pytorch" in versions else "")
              + ". Made by `make bench`.", "",
