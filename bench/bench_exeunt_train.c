@@ -54,8 +54,8 @@ static double make_step(struct training *training) {
   double loss = ex__method_find("joint")->loss(training->method_values, NULL, &call);
   ex__slabs_zero(training->grads);
   ex__stepper_backward(training->stepper, &pass, EX_ALL_POINTS);
-  ex__optim_step(training->optim, pace, ++training->step, 1, net->params, training->grads,
-                 &training->moment);
+  ex__optim_step(training->optim, pace, ++training->step, 1, ex_update_everything, net->params,
+                 training->grads, &training->moment);
   return loss;
 }
 

@@ -22,7 +22,8 @@ struct set_up {
   ex_stepper *stepper;
   ex_slabs *grads;
   const struct ex_method *method;
-  void *state; /* [method->state_size], zeroed before each loss */
+  size_t state_size;
+  void *state; /* as new before each loss */
   enum ex_phase phase;
   _Alignas(16) char values[EX_MAX_METHOD_VALUES];
   struct ex_cost cost;
@@ -38,8 +39,11 @@ static void open_method(struct set_up *s, ex_net *net, enum ex_phase phase,
   s->net = net;
   s->phase = phase;
   s->method = method;
-  s->state = ex__calloc(method->state_size + 1, 1);
   ex__param_defaults(s->method->params, s->values);
+  struct ex_method_needs needs = {0};
+  if (method->needs != NULL) method->needs(s->values, net, BATCH, 10, &needs);
+  s->state_size = needs.state;
+  s->state = ex__calloc(needs.state + 1, 1);
   ex__net_cost(net, &s->cost);
   assert_ok(ex__stepper_new(net, &options, &s->stepper, &err), &err);
   assert_int_equal(ex__slabs_new(net->graph, EX_SLABS_PARAMS, &s->grads), EX_OK);
@@ -87,8 +91,9 @@ static double forward(struct set_up *s) {
   const struct ex_pass pass = pass_of(s);
   ex__stepper_forward(s->stepper, &pass);
   const struct ex_loss_call call = call_of(s);
-  memset(s->state, 0, s->method->state_size);
-  return s->method->loss(s->values, s->state, &call);
+  memset(s->state, 0, s->state_size);
+  if (s->method->start != NULL) s->method->start(s->values, s->net, 1, s->state);
+  return ex__method_loss(s->method, s->values, s->state, &call);
 }
 
 /* The gradient of the loss with the current parameters of the method. */

@@ -118,8 +118,8 @@ static void train(struct run *run, enum ex_backend backend, enum ex_layout layou
     run->losses[step] = joint_loss(run, stepper, step);
     ex__slabs_zero(run->grads);
     ex__stepper_backward(stepper, &pass, EX_ALL_POINTS);
-    ex__optim_step(optim, (struct ex_pace){0.01, 0.9}, step + 1, 1, run->net->params, run->grads,
-                   &run->moment);
+    ex__optim_step(optim, (struct ex_pace){0.01, 0.9}, step + 1, 1, ex_update_everything,
+                   run->net->params, run->grads, &run->moment);
   }
   ex__optim_free(optim);
   ex__free(trained);

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "graph/loss.h"
+#include "method/trainer.h"
 
 #define EX_METHOD(name) extern const struct ex_method ex__method_##name;
 #include "method/methods.def"
@@ -118,4 +119,37 @@ double ex__method_cross_entropy(const struct ex_loss_call *call, int32_t point, 
         ex__loss_soft_cross_entropy(output, n, n_outputs, soft, weight, NULL, call->doutput[point]);
   }
   return call->doutput[point] != NULL ? loss : 0;
+}
+
+double ex__method_loss(const struct ex_method *method, const void *values, void *state,
+                       const struct ex_loss_call *call) {
+  if (call->phase != EX_PHASE_TRUNK) return method->loss(values, state, call);
+  for (int32_t p = 0; p < call->n_points; p++) call->point_loss[p] = NAN;
+  return ex__method_cross_entropy(call, call->n_points - 1, 1, 0);
+}
+
+/* ---- what methods share -------------------------------------------------- */
+
+void ex__method_clear_seeds(const struct ex_loss_call *call) {
+  size_t outputs = (size_t)call->n * (size_t)call->n_outputs;
+  for (int32_t p = 0; p < call->n_points; p++) {
+    if (call->doutput[p] != NULL) memset(call->doutput[p], 0, outputs * sizeof(ex_real));
+    if (call->dgate[p] != NULL) memset(call->dgate[p], 0, (size_t)call->n * sizeof(ex_real));
+  }
+}
+
+void ex__method_flow(struct ex_flows *flows, struct ex_flow flow) {
+  if (flows->n < EX_MAX_FLOWS) flows->flow[flows->n++] = flow;
+}
+
+int32_t ex__method_feature(const ex_net *net, int32_t point) {
+  int32_t head = ex__net_segment(net->points[point].stage, EX_PART_HEAD);
+  for (int32_t id = 0; id < ex__graph_n_nodes(net->graph); id++) {
+    const struct ex_node *node = ex__graph_node(net->graph, id);
+    for (int32_t i = 0; node->segment == head && i < node->n_in; i++) {
+      const struct ex_node *from = ex__graph_node(net->graph, node->in[i]);
+      if (from->n_in > 0 && from->segment % EX_N_PARTS == EX_PART_BODY) return node->in[i];
+    }
+  }
+  return -1;
 }

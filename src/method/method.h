@@ -6,20 +6,27 @@
  * A method sees arrays, never the engine, files, clocks or globals. Hooks that
  * are NULL mean the default: everything that the phase trains is trained, in
  * one backward pass, gradients of shared parameters add, one optimiser step.
- * Today's hooks are `check` and `loss`, so a method is a loss over the exits'
- * outputs and gates. Of the design's other three, none exists: `plan` (what
- * trains, blocked channels), `merge` (per-exit gradients into one) and `step`
- * (an own inner loop). They become members of struct ex_method with the first
- * method that needs them. This folder lies below train/ and may not include
- * train/train_step.h, so `merge` and `step` will be handed a struct of function
- * pointers that is declared here and filled there: forward, backward from
- * chosen points into a chosen slab, snapshot and restore. The stepper can do
- * each of these already; what calls the hooks, in train.c, is to be written.
+ * In the order in which they are called:
+ *
+ *   check   what a table of bounds cannot say of the values
+ *   equip   what the method adds to a network before weights are drawn: gates,
+ *           links between heads, the exit transform
+ *   flow    how gradients travel over cuts: scaled, stopped, in some channels
+ *   needs   memory, held-out samples, length of an epoch
+ *   start   first values of the method's own state
+ *   loss    the loss of one batch, with its gradients at heads and gates
+ *   merge   gradients of single exits into one, by their inner products
+ *   step    a step of its own, through struct ex_trainer (method/trainer.h)
+ *
+ * While the trunk alone is trained (EX_PHASE_TRUNK) none of the last five is
+ * used: every method begins from the same trunk, trained with the plain
+ * cross-entropy of the last exit.
  */
 #ifndef EX_METHOD_METHOD_H
 #define EX_METHOD_METHOD_H
 
 #include "base/param.h"
+#include "net/builder.h"
 #include "net/net.h"
 
 enum { EX_MAX_METHOD_VALUES = 2048 }; /* bytes */
@@ -32,6 +39,8 @@ enum ex_phase {
   EX_PHASE_TRUNK, /* plain training of the last exit; the other heads are not even run */
   EX_PHASE_NONE   /* looking only */
 };
+
+struct ex_trainer;
 
 /* One batch as a loss sees it. */
 struct ex_loss_call {
@@ -60,21 +69,60 @@ static inline size_t ex__loss_scratch_size(int32_t n, int32_t n_outputs) { /* el
   return (size_t)n * ((size_t)n_outputs + 2);
 }
 
+/* How the gradient goes from one reader of a value to the value's maker, where
+ * that is another part of the network. Forward is never changed. */
+struct ex_flow {
+  int32_t value;    /* of the graph, made in a body or a head */
+  int32_t segment;  /* that reads it */
+  double scale;     /* × the gradient; 0: none goes, and it is not even computed */
+  int32_t from, to; /* channels (of rank 1: features) it goes for, 0 ≤ from < to; the others get
+                       nothing from this reader. to = 0: all of them */
+};
+enum { EX_MAX_FLOWS = 512 };
+struct ex_flows { /* a pair that is not listed: scale 1, all channels */
+  int32_t n;
+  struct ex_flow flow[EX_MAX_FLOWS];
+};
+
+/* What joins the gradients of single exits: their inner products over the
+ * parameters that at least two exits reach. What one exit reaches alone keeps
+ * its own gradient. */
+struct ex_merge_call {
+  int32_t n;             /* exits that are trained */
+  const double *product; /* [n][n], symmetric */
+  uint64_t seed;         /* of this step */
+  double *weight;        /* [n], result: the merged gradient is the sum of weight × gradient */
+};
+
+enum { EX_MAX_KEPT = EX_MAX_POINTS + 4 };
+struct ex_method_needs { /* zeroed before the call */
+  size_t state;          /* bytes, saved in checkpoints, zeroed when training begins */
+  size_t scratch;        /* bytes of one step */
+  int32_t kept, work;    /* slabs like the parameters: saved in checkpoints (at most
+                                 EX_MAX_KEPT); of one step */
+  bool meta;             /* held-out samples; train.meta-share, 0.1 where that is 0 */
+  int64_t cycle;         /* steps that belong together; 0: any. An epoch is then one cycle,
+                                 and the learning rate is constant in it */
+};
+
 struct ex_method {
   const char *name;    /* "joint" */
   const char *cite;    /* NULL: folklore */
   const char *summary; /* what it does, what it costs, when to choose it: three sentences */
   const struct ex_param *params;
-  size_t size;       /* of the parameters' struct */
-  size_t state_size; /* own state: flat, zeroed when training begins, saved in checkpoints */
-  /* What a table of bounds cannot say: lists against the number of points. NULL: nothing. */
+  size_t size; /* of the parameters' struct */
   enum ex_status (*check)(const void *values, int32_t n_points, struct ex_error *err);
-  /* The loss of one batch: returns it, adds its gradients at heads and gates.
-   * A point whose doutput is NULL adds nothing to the loss. In EX_PHASE_TRUNK
-   * every method is the plain cross-entropy of the last exit, weight 1, whatever
-   * its parameters: no smoothing, and no loss at heads that run only because
-   * the last one reads them. Then methods start from the same trunk. */
+  void (*equip)(const void *values, ex_builder *builder); /* may fail by ex__builder_fail */
+  void (*flow)(const void *values, const ex_net *net, struct ex_flows *flows);
+  /* n_steps: batches that hold all training samples once. */
+  void (*needs)(const void *values, const ex_net *net, int32_t batch, int32_t n_steps,
+                struct ex_method_needs *needs);
+  void (*start)(const void *values, const ex_net *net, uint64_t seed, void *state);
+  /* The loss of one batch: returns it, adds its gradients at heads and gates. A
+   * point whose doutput is NULL adds nothing to the loss. Never NULL. */
   double (*loss)(const void *values, void *state, const struct ex_loss_call *call);
+  void (*merge)(const void *values, void *state, const struct ex_merge_call *call);
+  void (*step)(const void *values, void *state, struct ex_trainer *trainer);
 };
 
 const struct ex_method *ex__method_find(const char *name); /* NULL: none */
@@ -86,6 +134,12 @@ enum ex_status ex__method_from_json(const json_t *json, int32_t n_points,
                                     const struct ex_method **out, void *values,
                                     struct ex_error *err);
 
+/* The loss of one batch in any phase: the plain cross-entropy of the last exit
+ * while the trunk alone is trained (no smoothing, and no loss at heads that run
+ * only because the last one reads them), the method's own else. */
+double ex__method_loss(const struct ex_method *method, const void *values, void *state,
+                       const struct ex_loss_call *call);
+
 /* ---- for the files of methods -------------------------------------------- */
 
 /* Adds factor × mean cross-entropy of one point to the loss (returned) and to
@@ -94,5 +148,12 @@ enum ex_status ex__method_from_json(const json_t *json, int32_t n_points,
  * call->scratch, so nothing of the caller's may wait there. */
 double ex__method_cross_entropy(const struct ex_loss_call *call, int32_t point, double factor,
                                 double smoothing);
+
+/* Adds a flow. EX_MAX_FLOWS are enough for a flow per reader of the value that
+ * each head reads; more are a programming error, and are dropped. */
+void ex__method_flow(struct ex_flows *flows, struct ex_flow flow);
+/* The value of a body that the head of `point` reads: the feature map that is
+ * handed to the classifier. The first of several; −1 where it reads none. */
+int32_t ex__method_feature(const ex_net *net, int32_t point);
 
 #endif

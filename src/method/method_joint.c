@@ -69,7 +69,6 @@ static double work_share(const struct ex_cost *cost, int32_t point, int32_t n_po
 
 static double weight_of(const struct joint *joint, const struct ex_loss_call *call, int32_t k) {
   int32_t n = call->n_points;
-  if (call->phase == EX_PHASE_TRUNK) return k == n - 1 ? 1 : 0;
   switch ((enum joint_form)joint->form) {
     case FORM_FIXED: return joint->weights.n > 0 ? joint->weights.value[k] : 1;
     case FORM_LINEAR: return (k + 1) / (0.5 * n * (n + 1.0));
@@ -86,9 +85,9 @@ static double weight_of(const struct joint *joint, const struct ex_loss_call *ca
 static double loss(const void *values, void *state, const struct ex_loss_call *call) {
   (void)state;
   const struct joint *joint = values;
-  double sum = 0, smoothing = call->phase == EX_PHASE_TRUNK ? 0 : joint->label_smoothing;
+  double sum = 0;
   for (int32_t k = 0; k < call->n_points; k++)
-    sum += ex__method_cross_entropy(call, k, weight_of(joint, call, k), smoothing);
+    sum += ex__method_cross_entropy(call, k, weight_of(joint, call, k), joint->label_smoothing);
   return sum;
 }
 

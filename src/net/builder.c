@@ -15,6 +15,7 @@
 
 struct ex_builder {
   ex_net *net;
+  int32_t stage; /* that nodes are added to, and its part */
   enum ex_part part;
   enum ex_status status; /* of the first failure */
   struct ex_error err;
@@ -71,9 +72,9 @@ void ex__builder_fail(ex_builder *builder, enum ex_status code, const char *form
 
 /* ---- where nodes go ------------------------------------------------------- */
 
-static void enter(ex_builder *builder, enum ex_part part) {
+static void enter(ex_builder *builder, int32_t stage, enum ex_part part) {
+  builder->stage = stage;
   builder->part = part;
-  int32_t stage = builder->net->n_stages - 1;
   ex__graph_segment(builder->net->graph, ex__net_segment(stage, part), stage);
 }
 
@@ -83,11 +84,16 @@ void ex__builder_stage(ex_builder *builder) {
     return;
   }
   builder->net->n_stages++;
-  enter(builder, EX_PART_BODY);
+  enter(builder, builder->net->n_stages - 1, EX_PART_BODY);
 }
 
-void ex__builder_head(ex_builder *builder) { enter(builder, EX_PART_HEAD); }
-void ex__builder_gate(ex_builder *builder) { enter(builder, EX_PART_GATE); }
+void ex__builder_head(ex_builder *builder) {
+  enter(builder, builder->net->n_stages - 1, EX_PART_HEAD);
+}
+
+void ex__builder_gate(ex_builder *builder) {
+  enter(builder, builder->net->n_stages - 1, EX_PART_GATE);
+}
 
 void ex__builder_point(ex_builder *builder, int32_t output, int32_t gate, uint32_t needs) {
   if (builder->status != EX_OK) return;
@@ -100,6 +106,33 @@ void ex__builder_point(ex_builder *builder, int32_t output, int32_t gate, uint32
   ex__graph_keep(net->graph, output);
   if (gate >= 0) ex__graph_keep(net->graph, gate);
   net->points[net->n_points++] = (struct ex_point){net->n_stages - 1, output, gate, needs};
+}
+
+int32_t ex__builder_points(const ex_builder *builder) { return builder->net->n_points; }
+
+const struct ex_point *ex__builder_at(const ex_builder *builder, int32_t point) {
+  return &builder->net->points[point];
+}
+
+void ex__builder_back(ex_builder *builder, int32_t point, enum ex_part part) {
+  if (point >= 0 && point < builder->net->n_points)
+    enter(builder, builder->net->points[point].stage, part);
+  else
+    ex__builder_fail(builder, EX_EINVAL, "point %d: must be one of the %d that were made",
+                     (int)point, (int)builder->net->n_points);
+}
+
+void ex__builder_answer(ex_builder *builder, int32_t point, int32_t output, int32_t gate,
+                        uint32_t needs) {
+  if (builder->status != EX_OK) return;
+  ex_net *net = builder->net;
+  ex__graph_keep(net->graph, output);
+  if (gate >= 0) ex__graph_keep(net->graph, gate);
+  net->points[point] = (struct ex_point){net->points[point].stage, output, gate, needs};
+}
+
+struct ex_transform *ex__builder_transform(ex_builder *builder) {
+  return &builder->net->transform;
 }
 
 void ex__builder_init(ex_builder *builder, enum ex_init init) {
@@ -137,8 +170,8 @@ int32_t ex__builder_op(ex_builder *builder, const char *op, const char *name, co
   if (builder->status != EX_OK) return -1;
   char full[EX_NAME_SIZE];
   if (name != NULL) {
-    int length = snprintf(full, sizeof full, "%s%d.%s", prefixes[builder->part],
-                          (int)builder->net->n_stages - 1, name);
+    int length =
+        snprintf(full, sizeof full, "%s%d.%s", prefixes[builder->part], (int)builder->stage, name);
     if (length < 0 || length >= EX_NAME_SIZE) {
       ex__builder_fail(builder, EX_EINVAL, "the name \"%.60s…\" has %d characters; at most %d",
                        name, length, EX_NAME_SIZE - 1);

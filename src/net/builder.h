@@ -35,6 +35,14 @@ void ex__builder_head(ex_builder *builder);
 void ex__builder_gate(ex_builder *builder);
 /* Makes the current stage an answer point. `needs`: see struct ex_point. */
 void ex__builder_point(ex_builder *builder, int32_t output, int32_t gate, uint32_t needs);
+/* Going back, for what is added to a network that stands: nodes from here on
+ * belong to the head or gate of `point`, which then answers with other values. */
+int32_t ex__builder_points(const ex_builder *builder);
+const struct ex_point *ex__builder_at(const ex_builder *builder, int32_t point);
+void ex__builder_back(ex_builder *builder, int32_t point, enum ex_part part);
+void ex__builder_answer(ex_builder *builder, int32_t point, int32_t output, int32_t gate,
+                        uint32_t needs);
+struct ex_transform *ex__builder_transform(ex_builder *builder); /* identity unless it is set */
 void ex__builder_init(ex_builder *builder, enum ex_init init);
 const struct ex_shape *ex__builder_shape(const ex_builder *builder, int32_t value);
 int64_t ex__builder_macs(const ex_builder *builder); /* of all bodies so far */

@@ -22,6 +22,8 @@ enum { WORTH_THREADS = 1 << 18 };
 struct chunk {
   int32_t slab;
   bool decay;
+  enum ex_part part;
+  uint32_t point; /* its bit; 0 where the stage has none */
   int64_t offset, count;
 };
 
@@ -51,7 +53,8 @@ static int64_t count_chunks(const ex_graph *graph, const bool *trained) {
   return n;
 }
 
-static void cut_chunks(ex_optim *optim, const ex_graph *graph, const bool *trained) {
+static void cut_chunks(ex_optim *optim, const ex_net *net, const bool *trained) {
+  const ex_graph *graph = net->graph;
   struct chunk *chunk = optim->chunks;
   int64_t elements = 0;
   for (int32_t i = 0; i < ex__graph_n_tensors(graph); i++) {
@@ -59,10 +62,14 @@ static void cut_chunks(ex_optim *optim, const ex_graph *graph, const bool *train
     if (!is_span(tensor, trained[i])) continue;
     bool decay = tensor->role == EX_ROLE_WEIGHT || optim->options->decay_all;
     int64_t count = ex__shape_count(&tensor->shape);
+    int32_t segment = ex__graph_node(graph, tensor->node)->segment;
+    int32_t point = ex__net_point_of(net, segment / EX_N_PARTS);
     elements += count;
     for (int64_t at = 0; at < count; at += CHUNK)
       *chunk++ = (struct chunk){.slab = tensor->slab,
                                 .decay = decay,
+                                .part = (enum ex_part)(segment % EX_N_PARTS),
+                                .point = point >= 0 ? UINT32_C(1) << point : 0,
                                 .offset = tensor->offset + at,
                                 .count = count - at < CHUNK ? count - at : CHUNK};
   }
@@ -86,7 +93,7 @@ enum ex_status ex__optim_new(const ex_net *net, const bool *trained,
     ex__optim_free(optim);
     return ex__fail(err, EX_ENOMEM, "training: no memory for an optimiser");
   }
-  cut_chunks(optim, net->graph, trained);
+  cut_chunks(optim, net, trained);
   *out = optim;
   return EX_OK;
 }
@@ -110,13 +117,23 @@ static double sum_squares(const ex_real *g, int64_t n) {
   return sum;
 }
 
-double ex__optim_norm(const ex_optim *optim, const ex_slabs *grads) {
+static bool is_named(const struct chunk *chunk, struct ex_update what) {
+  switch (chunk->part) {
+    case EX_PART_HEAD: return (what.heads & chunk->point) != 0;
+    case EX_PART_GATE: return (what.gates & chunk->point) != 0;
+    default: return what.bodies;
+  }
+}
+
+double ex__optim_norm(const ex_optim *optim, const ex_slabs *grads, struct ex_update what) {
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(optim->threads) if (optim->threads > 1) schedule(static)
 #endif
   for (int64_t c = 0; c < optim->n_chunks; c++) {
     const struct chunk *chunk = &optim->chunks[c];
-    optim->squares[c] = sum_squares(grads->data[chunk->slab] + chunk->offset, chunk->count);
+    optim->squares[c] = is_named(chunk, what)
+                            ? sum_squares(grads->data[chunk->slab] + chunk->offset, chunk->count)
+                            : 0;
   }
   double sum = 0;
   for (int64_t c = 0; c < optim->n_chunks; c++) sum += optim->squares[c];
@@ -124,7 +141,8 @@ double ex__optim_norm(const ex_optim *optim, const ex_slabs *grads) {
 }
 
 void ex__optim_step(const ex_optim *optim, struct ex_pace pace, int64_t step, double scale,
-                    ex_slabs *params, const ex_slabs *grads, ex_slabs *const *moments) {
+                    struct ex_update what, ex_slabs *params, const ex_slabs *grads,
+                    ex_slabs *const *moments) {
   const struct ex_optim_step this_step = {
       .options = optim->options, .pace = pace, .step = step, .scale = scale};
 #ifdef _OPENMP
@@ -133,6 +151,7 @@ void ex__optim_step(const ex_optim *optim, struct ex_pace pace, int64_t step, do
   for (int64_t c = 0; c < optim->n_chunks; c++) {
     const struct chunk *chunk = &optim->chunks[c];
     ex_real *moment[EX_MAX_MOMENTS] = {NULL};
+    if (!is_named(chunk, what)) continue;
     for (int32_t i = 0; i < optim->class->n_moments; i++)
       moment[i] = moments[i]->data[chunk->slab] + chunk->offset;
     optim->class->update(&this_step, chunk->decay ? optim->options->weight_decay : 0, chunk->count,

@@ -11,6 +11,7 @@
 #ifndef EX_TRAIN_OPTIM_H
 #define EX_TRAIN_OPTIM_H
 
+#include "method/trainer.h"
 #include "net/net.h"
 #include "train/train_schedule.h"
 
@@ -43,10 +44,12 @@ enum ex_status ex__optim_new(const ex_net *net, const bool *trained,
                              ex_optim **out, struct ex_error *err);
 void ex__optim_free(ex_optim *optim); /* accepts NULL */
 
-/* Euclidean norm of the trained part of the gradient; not finite where it is not. */
-double ex__optim_norm(const ex_optim *optim, const ex_slabs *grads);
+/* Euclidean norm of the gradient of what is trained and named by `what`; not
+ * finite where it is not. */
+double ex__optim_norm(const ex_optim *optim, const ex_slabs *grads, struct ex_update what);
 /* One step. moments [n_moments of the class], laid out like params. */
 void ex__optim_step(const ex_optim *optim, struct ex_pace pace, int64_t step, double scale,
-                    ex_slabs *params, const ex_slabs *grads, ex_slabs *const *moments);
+                    struct ex_update what, ex_slabs *params, const ex_slabs *grads,
+                    ex_slabs *const *moments);
 
 #endif

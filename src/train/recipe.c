@@ -264,5 +264,11 @@ enum ex_status ex__recipe_build_net(const struct ex_recipe *recipe, const ex_dat
   if (n_classes < 2)
     return ex__fail(err, EX_EINVAL, "data: %d classes; must be at least 2 to train",
                     (int)n_classes);
-  return ex__zoo_build(json_object_get(recipe->json, "network"), &shape, n_classes, seed, out, err);
+  const json_t *network = json_object_get(recipe->json, "network");
+  ex_builder *builder;
+  EX_TRY(ex__zoo_write(network, &shape, n_classes, &builder, err));
+  if (recipe->method->equip != NULL) recipe->method->equip(recipe->method_values, builder);
+  enum ex_status status = ex__builder_finish(builder, seed, out, err);
+  if (status == EX_OK) return EX_OK;
+  return ex__wrap(err, status, "%s", json_string_value(json_object_get(network, "architecture")));
 }

@@ -40,33 +40,13 @@ static int64_t phase_step(const struct ex_training *training) {
 }
 
 static struct ex_pace pace_of(const struct ex_training *training) {
-  return ex__schedule_pace(training->job->options, phase_step(training),
+  int64_t step = phase_step(training);
+  if (training->needs.cycle > 0) step -= training->step; /* constant within a cycle */
+  return ex__schedule_pace(training->job->options, step,
                            (int64_t)phase_of(training)->n * training->n_steps);
 }
 
 /* ---- one step ---------------------------------------------------------------- */
-
-static double call_loss(struct ex_training *training, double *point_loss) {
-  const struct ex_train_job *job = training->job;
-  const struct ex_span_of_epochs *phase = phase_of(training);
-  ex_stepper *stepper = training->stepper;
-  const struct ex_loss_call call = {.n = training->batch,
-                                    .n_points = job->net->n_points,
-                                    .n_outputs = job->net->n_outputs,
-                                    .output = ex__stepper_output(stepper),
-                                    .gate = ex__stepper_gate(stepper),
-                                    .target = training->y,
-                                    .weight = ex__feed_weights(training->feed, training->y),
-                                    .phase = phase->phase,
-                                    .epoch = training->epoch - phase->first,
-                                    .n_epochs = phase->n,
-                                    .cost = &training->cost,
-                                    .scratch = training->scratch,
-                                    .doutput = ex__stepper_doutput(stepper),
-                                    .dgate = ex__stepper_dgate(stepper),
-                                    .point_loss = point_loss};
-  return job->method->loss(job->method_values, training->method_state, &call);
-}
 
 /* Adds the step to the sums of the epoch and to the running level. */
 static void add_step(struct ex_training *training, double loss, const double *point_loss) {
@@ -105,25 +85,13 @@ static enum ex_status check_step(const struct ex_training *training, double loss
 }
 
 static enum ex_status make_step(struct ex_training *training, double *loss, struct ex_error *err) {
-  const struct ex_train_job *job = training->job;
-  double point_loss[EX_MAX_POINTS], clip = job->options->clip;
   struct ex_pace pace = pace_of(training);
-  const struct ex_pass pass = {.params = job->net->params,
-                               .buffers = job->net->buffers,
-                               .grads = training->grads,
-                               .seed = step_seed(training)};
-  ex__feed_read(training->feed, training->epoch, training->step,
-                ex__stepper_input(training->stepper), training->y);
-  ex__stepper_forward(training->stepper, &pass);
-  *loss = call_loss(training, point_loss);
-  add_step(training, *loss, point_loss);
-  ex__slabs_zero(training->grads);
-  ex__stepper_backward(training->stepper, &pass, EX_ALL_POINTS);
-  double norm = ex__optim_norm(training->optim, training->grads);
-  EX_TRY(check_step(training, *loss, norm, pace.learning_rate, err));
-  double scale = clip > 0 && norm > clip ? clip / norm : 1;
-  ex__optim_step(training->optim, pace, phase_step(training) + 1, scale, job->net->params,
-                 training->grads, training->moments);
+  training->phase_step = phase_step(training);
+  ex__trainer_step(training, step_seed(training), pace);
+  const struct ex_step_facts *facts = &training->facts;
+  *loss = facts->loss;
+  add_step(training, facts->loss, facts->point_loss);
+  EX_TRY(check_step(training, facts->loss, facts->norm, pace.learning_rate, err));
   training->step++;
   return EX_OK;
 }

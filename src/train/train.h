@@ -49,6 +49,7 @@ struct ex_train_options {
   double clip;       /* gradient norm; 0: none */
   int32_t decay_all; /* also biases and norms */
   int32_t class_weights;
+  double meta_share; /* of the labelled training samples: held out for methods that learn weights */
   int32_t select_point; /* best epoch by this exit on select; −1: the last exit */
   int32_t select_every; /* epochs between looks at select; 0: never, keep the last epoch */
 };
@@ -74,7 +75,8 @@ struct ex_train_job { /* everything is borrowed; net receives the result */
 
 /* Trains. *history, owned by the caller: {"epochs": [{"epoch", "phase", "loss",
  * "point_loss", "select_loss", "select_accuracy", "learning_rate", "seconds",
- * "images_per_second"}…], "best_epoch", "steps", "batch", "seconds", "bytes"};
+ * "images_per_second"}…], "best_epoch", "steps", "batch", "seconds", "bytes",
+ * "passes": {"forward", "backward"}}: passes of a batch through the network;
  * lists are per exit, null where it was not run; epochs count from 1. Best is
  * the epoch of the last phase with the highest accuracy of select_point on the
  * select split (of equals the first), and its weights are what the net gets;

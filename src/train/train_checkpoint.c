@@ -3,7 +3,7 @@
  * train/train_checkpoint: a run on disk: a safetensors file with one array per
  * slab ("params.0", "best.buffers.2", …) and, as metadata "checkpoint", JSON:
  *
- *   format   an integer; a newer one is refused
+ *   format   an integer; another one is refused
  *   run      what the run is made of: network, data, method, options, seed. A
  *            checkpoint of another run is refused, with the first difference
  *   at       position, sums of the epoch so far, best epoch, time spent
@@ -26,7 +26,7 @@
 #include "data/safetensors.h"
 #include "train/train_state.h"
 
-enum { FORMAT = 1, MAX_GROUPS = 8, MAX_KEY = 32 };
+enum { FORMAT = 2, MAX_GROUPS = 8 + EX_MAX_KEPT, MAX_KEY = 32 };
 
 /* ---- what a run is made of ------------------------------------------------ */
 
@@ -88,18 +88,23 @@ static enum ex_status refuse_difference(const char *path, const json_t *theirs, 
 /* ---- slabs ----------------------------------------------------------------- */
 
 struct group {
-  const char *name;
+  char name[16];
   ex_slabs *slabs;
 };
 
 static int32_t list_groups(const struct ex_training *training, bool with_best,
                            struct group groups[MAX_GROUPS]) {
-  static const char *const moment_names[EX_MAX_MOMENTS] = {"moment1", "moment2"};
   int32_t n = 0;
   groups[n++] = (struct group){"params", training->job->net->params};
   groups[n++] = (struct group){"buffers", training->job->net->buffers};
-  for (int32_t i = 0; i < training->n_moments; i++)
-    groups[n++] = (struct group){moment_names[i], training->moments[i]};
+  for (int32_t i = 0; i < training->n_moments; i++, n++) {
+    snprintf(groups[n].name, sizeof groups[n].name, "moment%d", (int)i + 1);
+    groups[n].slabs = training->moments[i];
+  }
+  for (int32_t i = 0; i < training->needs.kept; i++, n++) {
+    snprintf(groups[n].name, sizeof groups[n].name, "kept%d", (int)i);
+    groups[n].slabs = training->kept[i];
+  }
   if (with_best) {
     groups[n++] = (struct group){"best.params", training->best_params};
     groups[n++] = (struct group){"best.buffers", training->best_buffers};
@@ -111,7 +116,7 @@ static enum ex_status add_slabs(ex_safetensors_writer *writer, const struct grou
                                 struct ex_error *err) {
   for (int32_t i = 0; i < group->slabs->n; i++) {
     char key[MAX_KEY];
-    snprintf(key, sizeof key, "%s.%d", group->name, (int)i);
+    snprintf(key, sizeof key, "%.15s.%d", group->name, (int)i);
     EX_TRY(ex__safetensors_add(writer, key, EX_DTYPE_REAL, 1, &group->slabs->size[i],
                                group->slabs->data[i], err));
   }
@@ -123,7 +128,7 @@ static enum ex_status get_slabs(const ex_safetensors *file, const struct group *
   for (int32_t i = 0; i < group->slabs->n; i++) {
     char key[MAX_KEY];
     const struct ex_array *array;
-    snprintf(key, sizeof key, "%s.%d", group->name, (int)i);
+    snprintf(key, sizeof key, "%.15s.%d", group->name, (int)i);
     EX_TRY(ex__safetensors_get(file, key, EX_DTYPE_REAL, 1, &group->slabs->size[i], &array, err));
     memcpy(group->slabs->data[i], array->data, array->size);
   }
@@ -141,11 +146,13 @@ static json_t *position_to_json(const struct ex_training *training) {
       return NULL;
     }
   double now = (double)(ex__now_ns() - training->since_ns) * 1e-9;
-  return json_pack("{s:i, s:i, s:f, s:o, s:f, s:i, s:f, s:f, s:f}", "epoch", (int)training->epoch,
-                   "step", (int)training->step, "loss", training->sums.loss, "points", points,
-                   "level", training->level, "best-epoch", (int)training->best_epoch,
-                   "best-quality", training->best_quality, "seconds", training->seconds + now,
-                   "epoch-seconds", training->epoch_seconds + now);
+  return json_pack("{s:i, s:i, s:f, s:o, s:f, s:i, s:f, s:f, s:f, s:I, s:I}", "epoch",
+                   (int)training->epoch, "step", (int)training->step, "loss", training->sums.loss,
+                   "points", points, "level", training->level, "best-epoch",
+                   (int)training->best_epoch, "best-quality", training->best_quality, "seconds",
+                   training->seconds + now, "epoch-seconds", training->epoch_seconds + now,
+                   "forward", (json_int_t)training->passes.forward, "backward",
+                   (json_int_t)training->passes.backward);
 }
 
 static enum ex_status read_points(struct ex_training *training, const json_t *at, const char *path,
@@ -182,6 +189,8 @@ static enum ex_status read_position(struct ex_training *training, const json_t *
       ex__json_real(at, "best-quality", path, -HUGE_VAL, HUGE_VAL, &training->best_quality, err));
   EX_TRY(ex__json_real(at, "seconds", path, 0, HUGE_VAL, &training->seconds, err));
   EX_TRY(ex__json_real(at, "epoch-seconds", path, 0, HUGE_VAL, &training->epoch_seconds, err));
+  EX_TRY(ex__json_int(at, "forward", path, 0, INT64_MAX, &training->passes.forward, err));
+  EX_TRY(ex__json_int(at, "backward", path, 0, INT64_MAX, &training->passes.backward, err));
   EX_TRY(read_points(training, at, path, err));
   EX_TRY(ex__json_array(json, "history", path, (size_t)n_epochs, &history, err));
   json_t *epochs = json_deep_copy(history);
@@ -220,7 +229,7 @@ static enum ex_status add_all(ex_safetensors_writer *writer, const struct ex_tra
   int32_t n = list_groups(training, training->best_epoch >= 0, groups);
   EX_TRY(add_metadata(writer, training, err));
   for (int32_t i = 0; i < n; i++) EX_TRY(add_slabs(writer, &groups[i], err));
-  int64_t size = (int64_t)training->job->method->state_size;
+  int64_t size = (int64_t)training->needs.state;
   if (size == 0) return EX_OK;
   return ex__safetensors_add(writer, "method", EX_DTYPE_U8, 1, &size, training->method_state, err);
 }
@@ -253,9 +262,9 @@ static enum ex_status check_run(const struct ex_training *training, const json_t
   const json_t *theirs;
   int64_t format;
   EX_TRY(ex__json_int(json, "format", path, 1, INT32_MAX, &format, err));
-  if (format > FORMAT)
-    return ex__fail(err, EX_EUNSUPPORTED, "%s: format %d; this version reads up to %d", path,
-                    (int)format, FORMAT);
+  if (format != FORMAT)
+    return ex__fail(err, EX_EUNSUPPORTED, "%s: format %d; this version reads %d", path, (int)format,
+                    FORMAT);
   EX_TRY(ex__json_object(json, "run", path, &theirs, err));
   if (json_equal(theirs, training->run)) return EX_OK;
   return refuse_difference(path, theirs, training->run, err);
@@ -266,7 +275,7 @@ static enum ex_status read_arrays(struct ex_training *training, const ex_safeten
   struct group groups[MAX_GROUPS];
   int32_t n = list_groups(training, training->best_epoch >= 0, groups);
   for (int32_t i = 0; i < n; i++) EX_TRY(get_slabs(file, &groups[i], err));
-  int64_t size = (int64_t)training->job->method->state_size;
+  int64_t size = (int64_t)training->needs.state;
   if (size == 0) return EX_OK;
   const struct ex_array *state;
   EX_TRY(ex__safetensors_get(file, "method", EX_DTYPE_U8, 1, &size, &state, err));

@@ -55,6 +55,9 @@ const struct ex_param ex__train_params[] = {
      "Largest norm of the gradient of a step; 0: any."},
     {"class-weights", EX_PARAM_BOOL, FIELD(class_weights), 0, 1, "false", NULL,
      "Weigh samples inversely to the frequency of their class."},
+    {"meta-share", EX_PARAM_REAL, FIELD(meta_share), 0, 0.5, "0", NULL,
+     "Share of the labelled training samples that is held out for methods that learn weights on "
+     "them; they take 0.1 where this is 0. For others it only makes comparisons fair."},
     {"select-point", EX_PARAM_INT, FIELD(select_point), -1, EX_MAX_POINTS - 1, "-1", NULL,
      "Exit, from 0, whose accuracy on the select split chooses the best epoch; -1: the last."},
     {"select-every", EX_PARAM_INT, FIELD(select_every), 0, 100000, "1", NULL,

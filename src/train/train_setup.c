@@ -9,6 +9,9 @@
 #include "base/memory.h"
 #include "train/train_state.h"
 
+/* Of the training samples, for methods that learn weights on held-out ones. */
+static const double DEFAULT_META_SHARE = 0.1;
+
 /* ---- checks ---------------------------------------------------------------- */
 
 static enum ex_status check_data(const struct ex_train_job *job, struct ex_error *err) {
@@ -87,27 +90,53 @@ static enum ex_status take_memory(struct ex_training *training, struct ex_error 
   int32_t n_outputs = job->net->n_outputs;
   size_t scratch = ex__loss_scratch_size(training->batch, n_outputs);
   training->epochs = json_array();
-  training->method_state = ex__calloc(job->method->state_size, 1);
   training->y = ex__calloc((size_t)training->batch, sizeof *training->y);
   training->scratch = ex__calloc(scratch, sizeof *training->scratch);
-  if (training->epochs == NULL || training->method_state == NULL || training->y == NULL ||
-      training->scratch == NULL || take_slabs(training) != EX_OK)
+  if (training->epochs == NULL || training->y == NULL || training->scratch == NULL ||
+      take_slabs(training) != EX_OK)
     return ex__fail(err, EX_ENOMEM, "training: no memory for gradients and optimiser");
-  return ex__feed_new(job->data, job->seed, training->batch, job->options->class_weights != 0,
-                      &training->feed, err);
+  return ex__trainer_open(training, err);
+}
+
+/* Batches, and how many steps are an epoch. */
+static enum ex_status open_feed(struct ex_training *training, struct ex_error *err) {
+  const struct ex_train_job *job = training->job;
+  const struct ex_train_options *options = job->options;
+  const struct ex_method *method = job->method;
+  int32_t n = ex__data_size(job->data, EX_SPLIT_TRAIN);
+  struct ex_feed_options feed = {.seed = job->seed,
+                                 .batch = options->batch,
+                                 .class_weights = options->class_weights != 0,
+                                 .meta_share = options->meta_share};
+  int32_t batch = options->batch < n ? options->batch : n;
+  if (method->needs != NULL)
+    method->needs(job->method_values, job->net, batch, n / batch, &training->needs);
+  if (training->needs.meta && feed.meta_share == 0) feed.meta_share = DEFAULT_META_SHARE;
+  EX_TRY(ex__feed_new(job->data, &feed, &training->feed, err));
+  training->batch = ex__feed_batch(training->feed);
+  training->n_steps = ex__feed_steps(training->feed);
+  if (method->needs != NULL) {
+    training->needs = (struct ex_method_needs){0};
+    method->needs(job->method_values, job->net, training->batch, training->n_steps,
+                  &training->needs);
+  }
+  int64_t cycle = training->needs.cycle;
+  if (cycle > INT32_MAX)
+    return ex__fail(err, EX_EINVAL, "train: an epoch of method %s has %lld steps; at most %d",
+                    method->name, (long long)cycle, INT32_MAX);
+  if (cycle > 0) training->n_steps = (int32_t)cycle;
+  return EX_OK;
 }
 
 enum ex_status ex__training_open(struct ex_training *training, const struct ex_train_job *job,
                                  struct ex_error *err) {
-  int32_t n = ex__data_size(job->data, EX_SPLIT_TRAIN);
   training->job = job;
   training->phase = training->best_epoch = -1;
   training->best_quality = -1;
   training->since_ns = training->saved_ns = ex__now_ns();
   EX_TRY(check_data(job, err));
   EX_TRY(check_options(job, err));
-  training->batch = job->options->batch < n ? job->options->batch : n;
-  training->n_steps = n / training->batch;
+  EX_TRY(open_feed(training, err));
   ex__net_cost(job->net, &training->cost);
   plan_phases(training);
   EX_TRY(take_memory(training, err));
@@ -122,7 +151,7 @@ void ex__training_clear(struct ex_training *training) {
   ex__slabs_free(training->best_params);
   ex__slabs_free(training->best_buffers);
   for (int32_t i = 0; i < EX_MAX_MOMENTS; i++) ex__slabs_free(training->moments[i]);
-  ex__free(training->method_state);
+  ex__trainer_close(training);
   ex__free(training->scratch);
   ex__free(training->y);
   json_decref(training->epochs);
@@ -159,8 +188,18 @@ static enum ex_status open_selector(struct ex_training *training,
   int32_t n = ex__data_size(job->data, EX_SPLIT_SELECT);
   if (training->selector != NULL || n == 0 || job->options->select_every == 0) return EX_OK;
   struct ex_stepper_options looking = *options;
+  looking.flows = NULL;
   if (looking.batch > n) looking.batch = n;
   return ex__selector_new(job->net, &looking, &training->selector, err);
+}
+
+/* NULL: gradients go everywhere, as they are. */
+static const struct ex_flows *ask_flows(struct ex_training *training, int32_t phase) {
+  const struct ex_train_job *job = training->job;
+  training->flows.n = 0;
+  if (job->method->flow == NULL || training->phases[phase].phase == EX_PHASE_TRUNK) return NULL;
+  job->method->flow(job->method_values, job->net, &training->flows);
+  return &training->flows;
 }
 
 enum ex_status ex__training_phase(struct ex_training *training, struct ex_error *err) {
@@ -177,6 +216,7 @@ enum ex_status ex__training_phase(struct ex_training *training, struct ex_error 
                                              .backend = job->backend,
                                              .layout = layout,
                                              .plan = plan,
+                                             .flows = ask_flows(training, phase),
                                              .phase = training->phases[phase].phase};
   EX_TRY(ex__stepper_new(job->net, &options, &training->stepper, err));
   EX_TRY(open_optimiser(training, err));

@@ -8,6 +8,7 @@
 #ifndef EX_TRAIN_TRAIN_STATE_H
 #define EX_TRAIN_TRAIN_STATE_H
 
+#include "method/trainer.h"
 #include "train/optim.h"
 #include "train/train.h"
 #include "train/train_feed.h"
@@ -26,8 +27,22 @@ struct ex_epoch_sums {
   int32_t point_steps[EX_MAX_POINTS]; /* steps in which the point had a loss */
 };
 
+/* Passes of a batch through the network since the run began: what a method costs. */
+struct ex_pass_counts {
+  int64_t forward, backward;
+};
+
+/* Of the step that is being made. */
+struct ex_step_facts {
+  double loss, norm; /* as noted; of the gradient, 0 where nothing was updated */
+  double point_loss[EX_MAX_POINTS];
+  int64_t read; /* number of the batch that lies in the stepper, train's or meta's */
+  bool is_meta;
+};
+
 struct ex_training {
   const struct ex_train_job *job;
+  struct ex_method_needs needs;
   int32_t batch, n_steps; /* samples per step; steps per epoch */
   int32_t n_phases;
   struct ex_span_of_epochs phases[2];
@@ -38,6 +53,7 @@ struct ex_training {
   double seconds, epoch_seconds; /* spent before `since_ns`, over all processes */
   int64_t since_ns;
   struct ex_epoch_sums sums;
+  struct ex_pass_counts passes;
   double level;   /* running mean of the exits' losses, in nats; watches for explosion */
   json_t *epochs; /* history so far */
   json_t *run;    /* what the run is made of; NULL where there is no checkpoint */
@@ -48,7 +64,14 @@ struct ex_training {
   ex_slabs *grads;
   int32_t n_moments;
   ex_slabs *moments[EX_MAX_MOMENTS];
-  void *method_state; /* [method->state_size] */
+  void *method_state;   /* [needs.state] */
+  void *method_scratch; /* [needs.scratch] */
+  ex_slabs **kept;      /* [needs.kept] */
+  ex_slabs **work;      /* [needs.work] */
+  ex_slabs **ahead;     /* [n_moments] for looking ahead; NULL: no step is the method's own */
+  /* Where the method merges; else NULL. All lists of slabs end with a NULL. */
+  ex_slabs **point_grads; /* [n_points] of single exits */
+  uint32_t *reached;      /* [n_tensors] points whose loss reaches it */
 
   ex_feed *feed;
   int32_t *y; /* [batch] */
@@ -57,8 +80,14 @@ struct ex_training {
 
   /* Of the current phase. */
   int32_t phase; /* index into phases; −1: none is open */
+  struct ex_flows flows;
   ex_stepper *stepper;
   ex_optim *optim;
+  struct ex_pace pace; /* of the step that is being made, and its number in the phase */
+  int64_t phase_step;
+  struct ex_loss_call call;
+  struct ex_trainer trainer;
+  struct ex_step_facts facts;
   int64_t saved_ns; /* when the last checkpoint was written */
 };
 
@@ -78,6 +107,12 @@ void ex__training_clear(struct ex_training *training);
  * what is open already. */
 enum ex_status ex__training_phase(struct ex_training *training, struct ex_error *err);
 void ex__training_phase_close(struct ex_training *training);
+
+/* train_trainer.c: what a step is made of. */
+enum ex_status ex__trainer_open(struct ex_training *training, struct ex_error *err);
+void ex__trainer_close(struct ex_training *training);
+/* One step: sets training->facts; moves the parameters unless it diverged. */
+void ex__trainer_step(struct ex_training *training, uint64_t seed, struct ex_pace pace);
 
 /* train_report.c: progress and history. False: a stop is asked for. */
 bool ex__training_report_step(const struct ex_training *training, double loss);

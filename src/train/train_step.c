@@ -10,6 +10,11 @@
  * nothing is cleared; a value that no loss reached is passed on as NULL, and
  * the work below it is skipped.
  *
+ * A flow (struct ex_flow) changes what one reader of a value sends down. The
+ * segment then writes that gradient to a place of its own, from where it goes on
+ * times a factor per element, in the port's own layout; a flow of scale 0 is not
+ * computed. So the gradient is one of no single loss, and forward is untouched.
+ *
  * Seeds are kept apart from gradients: a head that another head reads would
  * otherwise spoil its seed for a second backward from other points.
  */
@@ -27,6 +32,13 @@ struct port {
   bool filled;           /* this backward has reached grad */
 };
 
+/* How a gradient leaves a segment at one of its in ports. */
+struct leak {
+  bool stopped;    /* nothing leaves */
+  ex_real *factor; /* [elements of one sample], NULL: 1 */
+  ex_real *own;    /* [port's size] where it is written first; NULL where factor is */
+};
+
 struct segment {
   bool used, trains;
   int32_t stage;
@@ -37,6 +49,7 @@ struct segment {
   const ex_real **in, **dout; /* [n_in], [n_out] */
   ex_real **out, **din;       /* [n_out], [n_in] */
   bool *din_add;              /* [n_in] */
+  struct leak *leak;          /* [n_in] */
 };
 
 struct ex_stepper {
@@ -94,13 +107,27 @@ static bool is_trained_value(const ex_stepper *stepper, int32_t id) {
   return segment >= 0 && stepper->segments[segment].trains;
 }
 
+static const struct ex_flow *find_flow(const ex_stepper *stepper, int32_t segment, int32_t value) {
+  const struct ex_flows *flows = stepper->options.flows;
+  for (int32_t i = 0; flows != NULL && i < flows->n; i++)
+    if (flows->flow[i].segment == segment && flows->flow[i].value == value) return &flows->flow[i];
+  return NULL;
+}
+
+/* Whether the segment sends a gradient to this value, which another made. */
+static bool sends_gradient(const ex_stepper *stepper, int32_t segment, int32_t value) {
+  const struct ex_flow *flow = find_flow(stepper, segment, value);
+  return is_trained_value(stepper, value) && (flow == NULL || flow->scale != 0);
+}
+
 /* Whether the segment reads a value through which a gradient must go on. */
 static bool passes_gradient(const ex_stepper *stepper, int32_t index) {
   const ex_graph *graph = stepper->net->graph;
   for (int32_t id = 0; id < stepper->n_ports; id++) {
     const struct ex_node *node = ex__graph_node(graph, id);
     for (int32_t i = 0; node->segment == index && i < node->n_in; i++)
-      if (stepper->ports[node->in[i]].segment != index && is_trained_value(stepper, node->in[i]))
+      if (stepper->ports[node->in[i]].segment != index &&
+          sends_gradient(stepper, index, node->in[i]))
         return true;
   }
   return false;
@@ -147,16 +174,43 @@ static enum ex_status bind_lists(struct segment *segment, struct ex_error *err) 
   segment->in = ex__calloc((size_t)n_in, sizeof *segment->in);
   segment->din = ex__calloc((size_t)n_in, sizeof *segment->din);
   segment->din_add = ex__calloc((size_t)n_in, sizeof *segment->din_add);
+  segment->leak = ex__calloc((size_t)n_in, sizeof *segment->leak);
   segment->out = ex__calloc((size_t)n_out, sizeof *segment->out);
   segment->dout = ex__calloc((size_t)n_out, sizeof *segment->dout);
   bool ok = segment->in_id != NULL && segment->out_id != NULL && segment->in != NULL &&
-            segment->din != NULL && segment->din_add != NULL && segment->out != NULL &&
-            segment->dout != NULL;
+            segment->din != NULL && segment->din_add != NULL && segment->leak != NULL &&
+            segment->out != NULL && segment->dout != NULL;
   if (!ok) return ex__fail(err, EX_ENOMEM, "training: no memory for the ports of a segment");
   for (int32_t i = 0; i < n_in; i++) segment->in_id[i] = ex__program_in_value(segment->program, i);
   for (int32_t i = 0; i < n_out; i++)
     segment->out_id[i] = ex__program_out_value(segment->program, i);
   return EX_OK;
+}
+
+/* The factor of every element of a sample, in the port's layout. */
+static enum ex_status bind_factor(ex_stepper *stepper, const struct segment *segment,
+                                  const struct ex_flow *flow, struct leak *leak,
+                                  struct ex_error *err) {
+  const struct ex_shape *shape = &ex__graph_node(stepper->net->graph, flow->value)->shape;
+  int64_t count = ex__shape_count(shape), plane = count / shape->dim[0];
+  EX_TRY(reserve(stepper, stepper->ports[flow->value].size, &leak->own, err));
+  EX_TRY(reserve(stepper, count, &leak->factor, err));
+  int32_t to = flow->to > 0 && flow->to < shape->dim[0] ? flow->to : shape->dim[0];
+  for (int64_t i = (int64_t)flow->from * plane; i < (int64_t)to * plane; i++)
+    leak->own[i] = (ex_real)flow->scale;
+  ex__port_from_plain(segment->program, flow->value, 1, leak->own, leak->factor);
+  return EX_OK;
+}
+
+static enum ex_status bind_leak(ex_stepper *stepper, const struct segment *segment, int32_t i,
+                                struct ex_error *err) {
+  int32_t index = (int32_t)(segment - stepper->segments), id = segment->in_id[i];
+  const struct ex_flow *flow = find_flow(stepper, index, id);
+  struct leak *leak = &segment->leak[i];
+  leak->stopped = !sends_gradient(stepper, index, id);
+  if (leak->stopped || flow == NULL || (flow->scale == 1 && flow->from == 0 && flow->to == 0))
+    return EX_OK;
+  return bind_factor(stepper, segment, flow, leak, err);
 }
 
 static enum ex_status bind_ports(ex_stepper *stepper, struct segment *segment,
@@ -165,7 +219,9 @@ static enum ex_status bind_ports(ex_stepper *stepper, struct segment *segment,
     int32_t id = segment->in_id[i];
     EX_TRY(reserve_port(stepper, id, ex__program_in_size(segment->program, i), err));
     segment->in[i] = stepper->ports[id].value;
-    if (segment->trains && is_trained_value(stepper, id)) EX_TRY(reserve_grad(stepper, id, err));
+    if (!segment->trains) continue;
+    if (is_trained_value(stepper, id)) EX_TRY(reserve_grad(stepper, id, err));
+    EX_TRY(bind_leak(stepper, segment, i, err));
   }
   for (int32_t i = 0; i < segment->n_out; i++) {
     int32_t id = segment->out_id[i];
@@ -283,6 +339,11 @@ static void free_segment(struct segment *segment) {
   ex__free((void *)segment->out);
   ex__free((void *)segment->din);
   ex__free(segment->din_add);
+  for (int32_t i = 0; segment->leak != NULL && i < segment->n_in; i++) {
+    ex__free(segment->leak[i].factor);
+    ex__free(segment->leak[i].own);
+  }
+  ex__free(segment->leak);
 }
 
 void ex__stepper_free(ex_stepper *stepper) {
@@ -372,6 +433,20 @@ void ex__stepper_backward_begin(ex_stepper *stepper, int32_t points) {
   }
 }
 
+/* What the segment wrote to its own place, times the factors, goes to the port. */
+static void pass_leak(const ex_stepper *stepper, const struct leak *leak, struct port *port) {
+  int64_t count = port->size / stepper->options.batch;
+  for (int32_t s = 0; s < stepper->options.batch; s++) {
+    const ex_real *from = leak->own + s * count;
+    ex_real *to = port->grad + s * count;
+    if (port->filled)
+      for (int64_t i = 0; i < count; i++) to[i] += leak->factor[i] * from[i];
+    else
+      for (int64_t i = 0; i < count; i++) to[i] = leak->factor[i] * from[i];
+  }
+  port->filled = true;
+}
+
 static void backward_segment(ex_stepper *stepper, const struct ex_pass *pass,
                              struct segment *segment) {
   if (!segment->used || !segment->trains) return;
@@ -384,13 +459,17 @@ static void backward_segment(ex_stepper *stepper, const struct ex_pass *pass,
   if (!reached) return;
   for (int32_t i = 0; i < segment->n_in; i++) {
     struct port *port = &stepper->ports[segment->in_id[i]];
-    bool wanted = is_trained_value(stepper, segment->in_id[i]);
-    segment->din[i] = wanted ? port->grad : NULL;
-    segment->din_add[i] = port->filled;
-    port->filled |= wanted;
+    const struct leak *leak = &segment->leak[i];
+    bool own = leak->factor != NULL;
+    segment->din[i] = leak->stopped ? NULL : own ? leak->own : port->grad;
+    segment->din_add[i] = port->filled && !own;
+    port->filled |= !leak->stopped && !own;
   }
   ex__run_backward(segment->run, pass, segment->in, segment->out, segment->dout, segment->din,
                    segment->din_add);
+  for (int32_t i = 0; i < segment->n_in; i++)
+    if (segment->leak[i].factor != NULL)
+      pass_leak(stepper, &segment->leak[i], &stepper->ports[segment->in_id[i]]);
 }
 
 void ex__stepper_backward_stage(ex_stepper *stepper, const struct ex_pass *pass, int32_t stage) {

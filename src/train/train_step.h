@@ -26,6 +26,7 @@ struct ex_stepper_options {
   enum ex_layout layout;
   ex_plan *plan; /* NULL: nothing is timed */
   enum ex_phase phase;
+  const struct ex_flows *flows; /* borrowed while the stepper is made; NULL: none */
 };
 
 typedef struct ex_stepper ex_stepper;

@@ -54,8 +54,8 @@ static enum ex_status read_params(const struct ex_architecture *architecture, co
   return status;
 }
 
-enum ex_status ex__zoo_build(const json_t *network, const struct ex_shape *input, int32_t n_outputs,
-                             uint64_t seed, ex_net **out, struct ex_error *err) {
+enum ex_status ex__zoo_write(const json_t *network, const struct ex_shape *input, int32_t n_outputs,
+                             ex_builder **out, struct ex_error *err) {
   *out = NULL;
   const char *name;
   EX_TRY(ex__json_string(network, "architecture", "network", &name, err));
@@ -63,9 +63,17 @@ enum ex_status ex__zoo_build(const json_t *network, const struct ex_shape *input
   if (architecture == NULL) return unknown(name, err);
   _Alignas(max_align_t) unsigned char params[EX_MAX_ARCHITECTURE_PARAMS] = {0};
   EX_TRY(read_params(architecture, network, params, err));
+  EX_TRY(ex__builder_new(input, n_outputs, out, err));
+  architecture->build(params, *out);
+  return EX_OK;
+}
+
+enum ex_status ex__zoo_build(const json_t *network, const struct ex_shape *input, int32_t n_outputs,
+                             uint64_t seed, ex_net **out, struct ex_error *err) {
   ex_builder *builder;
-  EX_TRY(ex__builder_new(input, n_outputs, &builder, err));
-  architecture->build(params, builder);
+  *out = NULL;
+  EX_TRY(ex__zoo_write(network, input, n_outputs, &builder, err));
   enum ex_status status = ex__builder_finish(builder, seed, out, err);
-  return status == EX_OK ? EX_OK : ex__wrap(err, status, "%s", name);
+  if (status == EX_OK) return EX_OK;
+  return ex__wrap(err, status, "%s", json_string_value(json_object_get(network, "architecture")));
 }

@@ -24,7 +24,11 @@ const struct ex_architecture *ex__zoo_find(const char *name); /* NULL: none */
 const struct ex_architecture *ex__zoo_at(int32_t index);      /* NULL past the last */
 
 /* The "network" object of a recipe: {"architecture": NAME, parameter: value…},
- * for inputs of this shape and this many classes. Unknown names list the known. */
+ * for inputs of this shape and this many classes, written down and not yet
+ * finished: a training method may add to it. Unknown names list the known. */
+enum ex_status ex__zoo_write(const json_t *network, const struct ex_shape *input, int32_t n_outputs,
+                             ex_builder **out, struct ex_error *err);
+/* The same, finished: with initial weights by seed. */
 enum ex_status ex__zoo_build(const json_t *network, const struct ex_shape *input, int32_t n_outputs,
                              uint64_t seed, ex_net **out, struct ex_error *err);
 
