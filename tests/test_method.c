@@ -62,6 +62,13 @@ static void unknown_methods_are_refused(void **state) {
   assert_string_equal(method->name, "joint");
 }
 
+/* The small network as method `m` at its defaults wants it. */
+static ex_net *net_for(const struct ex_method *m, double dropout) {
+  _Alignas(16) char values[EX_MAX_METHOD_VALUES] = {0};
+  ex__param_defaults(m->params, values);
+  return tiny_net_with(dropout, true, 3, m->equip, values);
+}
+
 static void train(struct made_job *made) {
   json_t *history;
   assert_ok(ex__train(&made->job, &history, &err), &err);
@@ -73,9 +80,9 @@ static void same_seed_same_bits(void **state) {
   const struct ex_method *m;
   for (int32_t i = 0; (m = ex__method_at(i)) != NULL; i++) {
     struct made_job a, b, c;
-    made_job(&a, tiny_net(0.2, true, 3), data, m);
-    made_job(&b, tiny_net(0.2, true, 3), data, m);
-    made_job(&c, tiny_net(0.2, true, 3), data, m);
+    made_job(&a, net_for(m, 0.2), data, m);
+    made_job(&b, net_for(m, 0.2), data, m);
+    made_job(&c, net_for(m, 0.2), data, m);
     c.job.seed++;
     train(&a);
     train(&b);
@@ -101,8 +108,8 @@ static void stopped_in_an_epoch_and_resumed(void **state) {
     struct made_job whole, part;
     int32_t steps = 0;
     json_t *none;
-    made_job(&whole, tiny_net(0.2, true, 3), data, m);
-    made_job(&part, tiny_net(0.2, true, 3), data, m);
+    made_job(&whole, net_for(m, 0.2), data, m);
+    made_job(&part, net_for(m, 0.2), data, m);
     whole.job.backend = part.job.backend = backends[i % 2];
     train(&whole);
     part.job.checkpoint = path;
@@ -127,7 +134,7 @@ static void threads_and_backends_agree(void **state) {
   for (int32_t i = 0; (m = ex__method_at(i)) != NULL; i++) {
     struct made_job made[3];
     for (int32_t k = 0; k < 3; k++) {
-      made_job(&made[k], tiny_net(0, true, 3), data, m);
+      made_job(&made[k], net_for(m, 0), data, m);
       made[k].options.epochs = 2;
       made[k].options.select_every = 0;
       made[k].job.threads = k == 1 ? 2 : 1;
@@ -159,8 +166,8 @@ static void what_is_trained_moves(void **state) {
     for (int32_t k = 0; k < 4; k++) {
       int32_t regime = k / 2 == 0 ? EX_REGIME_JOINT : EX_REGIME_FROZEN_TRUNK;
       struct made_job made;
-      ex_net *before = tiny_net(0.2, true, 3);
-      made_job(&made, tiny_net(0.2, true, 3), data, m);
+      ex_net *before = net_for(m, 0.2);
+      made_job(&made, net_for(m, 0.2), data, m);
       made.options.epochs = 2;
       made.options.batch = 45;
       made.options.momentum = made.options.weight_decay = 0;

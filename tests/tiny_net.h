@@ -27,7 +27,9 @@ static inline int32_t tiny_block(ex_builder *b, int32_t x, int32_t channels, int
   return ex__builder_relu(b, ex__builder_batch_norm(b, "bn", x));
 }
 
-static inline ex_net *tiny_net(double dropout, bool linked, uint64_t seed) {
+/* `equip`: what a training method adds, with its values; or NULL. */
+static inline ex_net *tiny_net_with(double dropout, bool linked, uint64_t seed,
+                                    void (*equip)(const void *, ex_builder *), const void *values) {
   const struct ex_shape input = {3, {TINY_CHANNELS, TINY_SIZE, TINY_SIZE}};
   struct ex_error err = {0};
   ex_builder *b;
@@ -47,8 +49,13 @@ static inline ex_net *tiny_net(double dropout, bool linked, uint64_t seed) {
   int32_t third = ex__builder_add(b, ex__builder_conv(b, "conv1", second, 4, 3, 1, 1, true),
                                   ex__builder_conv(b, "conv2", first, 4, 3, 2, 1, true));
   tiny_head(b, ex__builder_relu(b, third), -1);
+  if (equip != NULL) equip(values, b);
   assert_ok(ex__builder_finish(b, seed, &net, &err), &err);
   return net;
+}
+
+static inline ex_net *tiny_net(double dropout, bool linked, uint64_t seed) {
+  return tiny_net_with(dropout, linked, seed, NULL, NULL);
 }
 
 #endif

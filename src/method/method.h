@@ -111,6 +111,9 @@ struct ex_method {
   const char *summary; /* what it does, what it costs, when to choose it: three sentences */
   const struct ex_param *params;
   size_t size; /* of the parameters' struct */
+  /* The seeds of `loss` are not its whole gradient: some of it is held constant
+   * (a teacher, an ensemble so far). A test of the method's own checks them. */
+  bool detached;
   enum ex_status (*check)(const void *values, int32_t n_points, struct ex_error *err);
   void (*equip)(const void *values, ex_builder *builder); /* may fail by ex__builder_fail */
   void (*flow)(const void *values, const ex_net *net, struct ex_flows *flows);
