@@ -6,6 +6,7 @@
  */
 #include <math.h>
 
+#include "graph/op_channels.h"
 #include "graph/shape.h"
 
 /* n values, `step` apart. */
@@ -27,24 +28,9 @@ static void add_gradient(const ex_real *y, const ex_real *dy, ex_real *dx, int64
   for (int64_t i = 0; i < n; i++) dx[i * step] += (ex_real)(dy[i * step] - exp(y[i * step]) * sum);
 }
 
-static void forward(const struct ex_op_call *call) {
-  int64_t n = call->node->shape.dim[0], plane = ex__shape_plane(&call->node->shape);
-  for (int64_t b = 0; b < call->batch; b++)
-    for (int64_t p = 0; p < plane; p++) {
-      int64_t first = b * n * plane + p;
-      log_softmax(call->in[0] + first, call->out + first, n, plane);
-    }
-}
+static void forward(const struct ex_op_call *call) { ex__channels_forward(call, log_softmax); }
 
-static void backward(const struct ex_op_call *call) {
-  if (call->din[0] == NULL) return;
-  int64_t n = call->node->shape.dim[0], plane = ex__shape_plane(&call->node->shape);
-  for (int64_t b = 0; b < call->batch; b++)
-    for (int64_t p = 0; p < plane; p++) {
-      int64_t first = b * n * plane + p;
-      add_gradient(call->out + first, call->dout + first, call->din[0] + first, n, plane);
-    }
-}
+static void backward(const struct ex_op_call *call) { ex__channels_backward(call, add_gradient); }
 
 const struct ex_op ex__op_log_softmax = {
     .name = "log_softmax",
