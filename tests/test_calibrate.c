@@ -115,6 +115,43 @@ static void budgets_are_kept_and_used(void **state) {
   ex__trace_free(certify);
 }
 
+/* Everybody at exit 2 costs 310 of 410 whatever comes: that very budget will do. */
+static void a_known_cost_has_no_margin(void **state) {
+  (void)state;
+  ex_trace *select = labelled(2, 100), *certify = labelled(3, 100);
+  ex_policy start = rule("fixed");
+  struct ex_calibration calibration;
+  struct ex_error err;
+  struct ex_calibrate_options options = wanted(EX_CONSTRAINT_MACS, 310.0 / 410);
+  assert_ok(ex__calibrate(&start, select, certify, &options, &calibration, &err), &err);
+  struct ex_estimate estimate;
+  assert_ok(ex__estimate(&calibration.policy, certify, 0.1, &estimate, &err), &err);
+  assert_int_equal(estimate.exits[2], 100);
+  assert_true(estimate.macs == 310 && estimate.macs_upper == 310);
+  assert_true(estimate.ns == 620 && estimate.ns_upper == 620);
+  assert_true(estimate.drop_upper > 0); /* what is not known has its margin */
+  json_decref(calibration.receipt);
+  ex__trace_free(select);
+  ex__trace_free(certify);
+}
+
+/* A rule that goes on where an exit's output is not finite costs more there. */
+static void a_cost_that_varies_has_a_margin(void **state) {
+  (void)state;
+  ex_real raw[POINTS * 5 * 2] = {(ex_real)NAN}; /* [point][sample][output] */
+  const int32_t target[5] = {0};
+  ex_trace *trace = fixture_from(5, POINTS, 2, raw, target);
+  ex_policy policy;
+  struct ex_estimate estimate;
+  struct ex_error err;
+  assert_ok(ex__policy_init(&policy, "fixed", POINTS, 2, &err), &err);
+  assert_ok(ex__policy_set(&policy, "exit", "0", &err), &err);
+  assert_ok(ex__estimate(&policy, trace, 0.1, &estimate, &err), &err);
+  assert_int_equal(estimate.exits[0], 4);
+  assert_true(estimate.macs_upper > estimate.macs);
+  ex__trace_free(trace);
+}
+
 static void useless_exits_are_switched_off(void **state) {
   (void)state;
   ex_trace *select = labelled(2, 3000), *certify = labelled(3, 3000);
@@ -288,6 +325,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(promises_hold_on_unseen_samples),
       cmocka_unit_test(budgets_are_kept_and_used),
+      cmocka_unit_test(a_known_cost_has_no_margin),
+      cmocka_unit_test(a_cost_that_varies_has_a_margin),
       cmocka_unit_test(useless_exits_are_switched_off),
       cmocka_unit_test(refusals),
       cmocka_unit_test(strange_traces),

@@ -29,7 +29,13 @@ static void dearest_path(const ex_policy *policy, const ex_trace *trace, double 
   }
 }
 
-/* Of full depth every sample costs the same, so its cost is not estimated either. */
+/* Whether the cost follows from the policy's values alone, as of full depth. A
+ * sample that an output that is not finite sent further shows in the spread. */
+static bool is_known(const ex_policy *policy, const struct ex_moments *cost, bool full_depth) {
+  return full_depth || (policy->class->same_path && cost->n > 0 && cost->squares == 0);
+}
+
+/* What is known is not estimated: it has no margin. */
 static void bound_costs(const ex_policy *policy, const ex_trace *trace,
                         const struct ex_moments *macs, const struct ex_moments *ns, double alpha,
                         struct ex_estimate *out) {
@@ -37,8 +43,10 @@ static void bound_costs(const ex_policy *policy, const ex_trace *trace,
   dearest_path(policy, trace, &most_macs, &most_ns);
   out->macs = ex__moments_mean(macs);
   out->ns = ex__moments_mean(ns);
-  out->macs_upper = out->full_depth ? out->macs : ex__mean_upper(macs, most_macs, alpha);
-  out->ns_upper = out->full_depth ? out->ns : ex__mean_upper(ns, most_ns, alpha);
+  out->macs_upper =
+      is_known(policy, macs, out->full_depth) ? out->macs : ex__mean_upper(macs, most_macs, alpha);
+  out->ns_upper =
+      is_known(policy, ns, out->full_depth) ? out->ns : ex__mean_upper(ns, most_ns, alpha);
 }
 
 static int64_t full_ns(const ex_trace *trace) {

@@ -90,6 +90,9 @@ struct ex_policy_class {
   /* Nobody can leave at this point (< n_points − 1) and nothing there is worth
    * reading, so its head need not run. NULL: every point is looked at. */
   bool (*skips)(const void *values, int32_t point, int32_t n_points);
+  /* Decides without looking at the answers: every sample goes the same way, so
+   * what that costs is known, not estimated. (Outputs that are not finite go on.) */
+  bool same_path;
   /* NULL: nothing to check. Values against the net: lists of the right length, and so on. */
   enum ex_status (*check)(const void *values, int32_t n_points, int32_t n_outputs,
                           struct ex_error *err);

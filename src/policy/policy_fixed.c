@@ -52,6 +52,7 @@ const struct ex_policy_class ex__policy_fixed = {
     .size = sizeof(struct fixed),
     .candidate = candidate,
     .skips = before,
+    .same_path = true,
     .check = check,
     .decide = decide,
 };
