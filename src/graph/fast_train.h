@@ -157,6 +157,14 @@ void ex__train_to_plain(const struct train *train, const struct train_value *val
 void ex__train_from_plain(const struct train *train, const struct train_value *value, int32_t n,
                           const float *from, struct fast_rows to, bool add);
 
+/* ---- steps made of oneDNN's operations ----------------------------------------- */
+
+/* A call for each of op [n], NULL where that is; the state is ex_dnn_call *[n]. */
+enum ex_status ex__train_calls_new(const ex_dnn_op *const *op, int32_t n, void **state);
+void ex__train_calls_free(void *state, int32_t n);
+/* The most bytes that one of them wants while it runs. */
+size_t ex__train_calls_scratch(const ex_dnn_op *const *op, int32_t n);
+
 /* ---- step classes ------------------------------------------------------------ */
 
 extern const struct train_step_class ex__train_norm;     /* batch_norm (+ add) (+ relu) */

@@ -134,9 +134,7 @@ static enum ex_status plan(const ex_program *program, struct train_step *step,
   if (train->dnn == NULL) EX_TRY(ex__dnn_new(&train->dnn, err));
   conv->bias = ((const struct ex_conv2d *)step->node->attr)->bias != 0;
   EX_TRY(plan_ops(train, step, conv, err));
-  for (int32_t i = 0; i < N_OPS; i++)
-    if (conv->op[i] != NULL && ex__dnn_op_scratch(conv->op[i]) > conv->scratch)
-      conv->scratch = ex__dnn_op_scratch(conv->op[i]);
+  conv->scratch = ex__train_calls_scratch(conv->op, N_OPS);
   const struct train_value *in = &train->values[step->in[0]];
   bool may_add = in->wanted && (in->in_port >= 0 || in->out_port >= 0 || in->n_readers > 1);
   int64_t bias = round_up(4 * (size_t)train->values[step->out].channels);
@@ -147,23 +145,10 @@ static enum ex_status plan(const ex_program *program, struct train_step *step,
 
 /* ---- running ----------------------------------------------------------------- */
 
-static void state_free(void *state) {
-  ex_dnn_call **calls = state;
-  for (int32_t i = 0; i < N_OPS; i++) ex__dnn_call_free(calls[i]);
-  ex__free(calls);
-}
+static void state_free(void *state) { ex__train_calls_free(state, N_OPS); }
 
 static enum ex_status state_new(const struct train_step *step, void **state) {
-  const struct dnn_conv *conv = step->impl;
-  ex_dnn_call **calls = ex__calloc(N_OPS, sizeof(ex_dnn_call *));
-  if (calls == NULL) return EX_ENOMEM;
-  for (int32_t i = 0; i < N_OPS; i++) {
-    if (conv->op[i] == NULL || ex__dnn_call_new(conv->op[i], &calls[i]) == EX_OK) continue;
-    state_free(calls);
-    return EX_ENOMEM;
-  }
-  *state = calls;
-  return EX_OK;
+  return ex__train_calls_new(((const struct dnn_conv *)step->impl)->op, N_OPS, state);
 }
 
 static void run_op(ex_dnn_call *call, void *scratch) {

@@ -50,31 +50,14 @@ static enum ex_status plan(const ex_program *program, struct train_step *step,
                        .in = in->channels,
                        .out = train->values[step->out].channels};
   EX_TRY(plan_ops(train, l, in->wanted, err));
-  size_t scratch = 0;
-  for (int32_t i = 0; i < N_OPS; i++)
-    if (l->op[i] != NULL && ex__dnn_op_scratch(l->op[i]) > scratch)
-      scratch = ex__dnn_op_scratch(l->op[i]);
-  step->scratch_forward = step->scratch_backward = (int64_t)scratch;
+  step->scratch_forward = step->scratch_backward = (int64_t)ex__train_calls_scratch(l->op, N_OPS);
   return EX_OK;
 }
 
-static void state_free(void *state) {
-  ex_dnn_call **calls = state;
-  for (int32_t i = 0; i < N_OPS; i++) ex__dnn_call_free(calls[i]);
-  ex__free(calls);
-}
+static void state_free(void *state) { ex__train_calls_free(state, N_OPS); }
 
 static enum ex_status state_new(const struct train_step *step, void **state) {
-  const struct linear *l = step->impl;
-  ex_dnn_call **calls = ex__calloc(N_OPS, sizeof(ex_dnn_call *));
-  if (calls == NULL) return EX_ENOMEM;
-  for (int32_t i = 0; i < N_OPS; i++) {
-    if (l->op[i] == NULL || ex__dnn_call_new(l->op[i], &calls[i]) == EX_OK) continue;
-    state_free(calls);
-    return EX_ENOMEM;
-  }
-  *state = calls;
-  return EX_OK;
+  return ex__train_calls_new(((const struct linear *)step->impl)->op, N_OPS, state);
 }
 
 static void multiply(const struct train_call *call, int32_t which, const float *a, const float *b,
