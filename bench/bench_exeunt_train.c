@@ -79,7 +79,8 @@ static void make_stepper(struct training *training) {
                                              .backend = EX_BACKEND_FAST,
                                              .layout = EX_LAYOUT_AUTO,
                                              .plan = training->plan,
-                                             .phase = EX_PHASE_ALL};
+                                             .phase = EX_PHASE_ALL,
+                                             .one_backward = true};
   bench_check(ex__stepper_new(net, &options, &training->stepper, &err), &err);
   int32_t n = ex__graph_n_tensors(net->graph);
   bool *trained = bench_allocate((size_t)n, sizeof *trained);

@@ -275,20 +275,32 @@ static struct fast_rows collect_gradient(const struct pass *p, int32_t value,
   return to;
 }
 
-static void remake_inputs(const struct pass *p, struct train_call *call) {
+/* Makes a value again, once in a backward, after what it is made from. A
+ * residual is made from what no other residual has to be remade for, so this
+ * goes as deep as norms follow each other, which is two. */
+static struct fast_rows remake(const struct pass *p, int32_t value) {
   const struct train *train = train_of(p->run->program);
   struct train_run *state = p->run->impl;
-  for (int32_t i = 0; i < call->step->n_in; i++) {
-    int32_t value = call->step->in[i];
-    const struct train_value *v = &train->values[value];
-    if (!v->remade || !call->step->needs_input[i]) continue;
-    call->in[i].data = (float *)(void *)((char *)p->run->transient + v->remake_offset);
-    if (state->remade[value]) continue;
-    struct train_call make = make_call(p, v->producer);
-    make.out = call->in[i];
-    make.step->class->remake(&make);
-    state->remade[value] = true;
-  }
+  const struct train_value *v = &train->values[value];
+  float *at = (float *)(void *)((char *)p->run->transient + v->remake_offset);
+  struct fast_rows rows = {at, v->ld};
+  if (state->remade[value]) return rows;
+  struct train_call make = make_call(p, v->producer);
+  for (int32_t i = 0; i < make.step->n_in; i++)
+    if (train->values[make.step->in[i]].remade) make.in[i] = remake(p, make.step->in[i]);
+  make.out = rows;
+  make.step->class->remake(&make);
+  state->remade[value] = true;
+  return rows;
+}
+
+static void remake_needed(const struct pass *p, struct train_call *call) {
+  const struct train *train = train_of(p->run->program);
+  const struct train_step *step = call->step;
+  for (int32_t i = 0; i < step->n_in; i++)
+    if (step->needs_input[i] && train->values[step->in[i]].remade)
+      call->in[i] = remake(p, step->in[i]);
+  if (step->needs_output && train->values[step->out].remade) call->out = remake(p, step->out);
 }
 
 static void backward_step(const struct pass *p, int32_t s, const float *const *dout) {
@@ -301,7 +313,7 @@ static void backward_step(const struct pass *p, int32_t s, const float *const *d
     call.din[i] = locate_gradient(p, step->in[i]);
     if (call.din[i].data != NULL) call.add[i] = start(p, step->in[i]);
   }
-  remake_inputs(p, &call);
+  remake_needed(p, &call);
   step->class->backward(&call);
 }
 

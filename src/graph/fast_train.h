@@ -17,7 +17,8 @@
  * gradients and scratch in the transient arena by live interval. In blocked
  * layout the output of batch-norm + ReLU is not kept but made again from the
  * norm's input, which is kept anyway: a pass over memory is cheap beside wide
- * convolutions, and a quarter of all activations is saved.
+ * convolutions, and a quarter of all activations is saved. So is every other
+ * residual sum of a row, from the one below it.
  */
 #ifndef EX_GRAPH_FAST_TRAIN_H
 #define EX_GRAPH_FAST_TRAIN_H
@@ -46,6 +47,7 @@ struct train_value {
   enum train_place place; /* hosts only, as the next two */
   int64_t offset;         /* bytes */
   int64_t remake_offset;  /* bytes into the transient arena, backward */
+  int32_t remake_step;    /* the first step of backward that wants it */
   bool wanted;            /* somebody below wants its gradient */
   int32_t grad_host, grad_channel;
   int64_t grad_ld, grad_offset; /* offset −1: no array of its own */
@@ -128,15 +130,6 @@ static inline bool train_dense(const struct train_value *value, struct fast_rows
 enum ex_status ex__train_build(ex_program *program, struct ex_error *err);
 enum ex_status ex__train_place(ex_program *program, struct ex_error *err);
 enum train_order ex__train_order(const ex_program *program, int32_t id, int32_t block);
-
-/* Live intervals in one arena: *offset is set so that no two items that live
- * at the same time overlap. Returns the size of the arena; −1: no memory. */
-struct train_item {
-  int64_t size; /* bytes */
-  int32_t begin, end;
-  int64_t *offset;
-};
-int64_t ex__train_arena(struct train_item *items, int32_t n);
 
 /* ---- work on several threads ------------------------------------------------ */
 

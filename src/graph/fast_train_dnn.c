@@ -14,7 +14,7 @@
 
 enum { WEIGHT, BIAS };
 /* The operations of one convolution; each has a call per run. */
-enum { FORWARD, DATA, WEIGHTS, PACK_FORWARD, PACK_DATA, UNPACK, N_OPS };
+enum { FORWARD, DATA, WEIGHTS, N_PASSES, PACK_FORWARD = N_PASSES, PACK_DATA, UNPACK, N_OPS };
 
 /* Winograd's gradient of 512 x 512 weights wants 131 MB, a quarter of all memory
  * that ResNet-18 takes; directly it needs none and is hardly slower. */
@@ -23,8 +23,9 @@ enum { MOST_SCRATCH = 64 << 20 };
 struct dnn_conv {
   bool bias;
   const ex_dnn_op *op[N_OPS]; /* NULL: not needed */
-  size_t weight_bytes;        /* of the largest reordered weight */
-  size_t scratch;             /* of the largest scratchpad */
+  /* Of the passes FORWARD, DATA and WEIGHTS, which follow each other: bytes of
+   * the reordered weights or their gradient, and of oneDNN's scratchpads. */
+  size_t weight_bytes[N_PASSES], scratch[N_PASSES];
 };
 
 /* Orders that oneDNN's kernels take: blocked, or a plain image of few channels
@@ -87,8 +88,7 @@ static enum ex_status plan_pack(struct train *train, struct dnn_conv *conv, int3
                                 struct ex_error *err) {
   bool back = which == UNPACK;
   if (!back && ex__dnn_layout_equal(plain, packed)) return EX_OK;
-  size_t bytes = ex__dnn_layout_bytes(packed);
-  if (bytes > conv->weight_bytes) conv->weight_bytes = bytes;
+  conv->weight_bytes[which - N_PASSES] = ex__dnn_layout_bytes(packed);
   return ex__dnn_reorder(train->dnn, back ? packed : plain, back ? plain : packed, back,
                          train->threads, &conv->op[which], err);
 }
@@ -124,8 +124,12 @@ static enum ex_status plan_ops(struct train *train, const struct train_step *ste
 
 static int64_t round_up(size_t n) { return (int64_t)((n + 63) & ~(size_t)63); }
 
-/* Scratch: weights, oneDNN's own, a bias' gradient, and, where gradients may
- * have to be added, one for the input's. */
+static int64_t pass_bytes(const struct dnn_conv *conv, int32_t pass) {
+  return round_up(conv->weight_bytes[pass]) + round_up(conv->scratch[pass]);
+}
+
+/* Scratch of a pass: weights, oneDNN's own; behind them, in backward, a bias'
+ * gradient or, where gradients may have to be added, one for the input's. */
 static enum ex_status plan(const ex_program *program, struct train_step *step,
                            struct ex_error *err) {
   struct train *train = train_of(program);
@@ -134,12 +138,16 @@ static enum ex_status plan(const ex_program *program, struct train_step *step,
   if (train->dnn == NULL) EX_TRY(ex__dnn_new(&train->dnn, err));
   conv->bias = ((const struct ex_conv2d *)step->node->attr)->bias != 0;
   EX_TRY(plan_ops(train, step, conv, err));
-  conv->scratch = ex__train_calls_scratch(conv->op, N_OPS);
+  for (int32_t i = 0; i < N_OPS; i++)
+    if (conv->op[i] != NULL && ex__dnn_op_scratch(conv->op[i]) > conv->scratch[i % N_PASSES])
+      conv->scratch[i % N_PASSES] = ex__dnn_op_scratch(conv->op[i]);
   const struct train_value *in = &train->values[step->in[0]];
   bool may_add = in->wanted && (in->in_port >= 0 || in->out_port >= 0 || in->n_readers > 1);
   int64_t bias = round_up(4 * (size_t)train->values[step->out].channels);
-  step->scratch_forward = round_up(conv->weight_bytes) + round_up(conv->scratch);
-  step->scratch_backward = step->scratch_forward + bias + (may_add ? 4 * in->count : 0);
+  int64_t weights = pass_bytes(conv, WEIGHTS) + bias;
+  int64_t data = pass_bytes(conv, DATA) + (may_add ? 4 * in->count : 0);
+  step->scratch_forward = pass_bytes(conv, FORWARD);
+  step->scratch_backward = weights > data ? weights : data;
   return EX_OK;
 }
 
@@ -168,7 +176,7 @@ static const float *packed(ex_dnn_call *pack, const float *weight, char *at, cha
 static void forward(const struct train_call *call) {
   const struct dnn_conv *conv = call->step->impl;
   ex_dnn_call **calls = call->state;
-  char *scratch = call->scratch + round_up(conv->weight_bytes);
+  char *scratch = call->scratch + round_up(conv->weight_bytes[FORWARD]);
   ex_dnn_call *run = calls[FORWARD];
   ex__dnn_call_set(run, EX_DNN_SRC, call->in[0].data);
   ex__dnn_call_set(run, EX_DNN_WEIGHTS,
@@ -178,7 +186,10 @@ static void forward(const struct train_call *call) {
   run_op(run, scratch);
 }
 
-static void backward_data(const struct train_call *call, char *scratch, float *sum) {
+static void backward_data(const struct train_call *call) {
+  const struct dnn_conv *conv = call->step->impl;
+  char *scratch = call->scratch + round_up(conv->weight_bytes[DATA]);
+  float *sum = (float *)(void *)(call->scratch + pass_bytes(conv, DATA));
   ex_dnn_call **calls = call->state;
   ex_dnn_call *run = calls[DATA];
   ex__dnn_call_set(run, EX_DNN_DIFF_DST, call->dout.data);
@@ -191,8 +202,10 @@ static void backward_data(const struct train_call *call, char *scratch, float *s
   ex__train_copy(train_of(call->program), in, (struct fast_rows){sum, in->ld}, call->din[0], true);
 }
 
-static void backward_weights(const struct train_call *call, char *scratch, float *dbias) {
+static void backward_weights(const struct train_call *call) {
   const struct dnn_conv *conv = call->step->impl;
+  char *scratch = call->scratch + round_up(conv->weight_bytes[WEIGHTS]);
+  float *dbias = (float *)(void *)(call->scratch + pass_bytes(conv, WEIGHTS));
   ex_dnn_call **calls = call->state;
   ex_dnn_call *run = calls[WEIGHTS];
   ex__dnn_call_set(run, EX_DNN_SRC, call->in[0].data);
@@ -208,12 +221,8 @@ static void backward_weights(const struct train_call *call, char *scratch, float
 }
 
 static void backward(const struct train_call *call) {
-  const struct dnn_conv *conv = call->step->impl;
-  char *scratch = call->scratch + round_up(conv->weight_bytes);
-  char *dbias = scratch + round_up(conv->scratch);
-  char *sum = dbias + round_up(4 * (size_t)train_out(call)->channels);
-  if (call->dtensor[WEIGHT] != NULL) backward_weights(call, scratch, (float *)(void *)dbias);
-  if (call->din[0].data != NULL) backward_data(call, scratch, (float *)(void *)sum);
+  if (call->dtensor[WEIGHT] != NULL) backward_weights(call);
+  if (call->din[0].data != NULL) backward_data(call);
 }
 
 static void describe(const struct train_step *step, struct ex_text *text) {

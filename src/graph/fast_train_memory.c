@@ -11,6 +11,7 @@
  * s at time n_steps − 1 − s. The transient arena serves one call at a time, so
  * both directions are placed on their own.
  */
+#include "base/arena.h"
 #include "base/memory.h"
 #include "graph/fast_train.h"
 
@@ -92,8 +93,38 @@ static void find_wanted(const ex_program *program, struct train *train) {
 static bool can_remake(const struct train *train, int32_t value) {
   const struct train_value *v = &train->values[value];
   if (v->producer < 0 || v->out_port >= 0 || v->order != TRAIN_BLOCKED) return false;
-  const struct train_step *producer = &train->steps[v->producer];
-  return v->host == value && producer->class->remake != NULL && !producer->residual;
+  return v->host == value && train->steps[v->producer].class->remake != NULL;
+}
+
+static bool is_residual(const struct train *train, int32_t value) {
+  const struct train_value *v = &train->values[value];
+  return v->producer >= 0 && train->steps[v->producer].residual;
+}
+
+/* Whether backward has the value, or can make it from what it has. What would
+ * take a remade residual is kept: else making the last of a row of blocks
+ * would make them all, and nothing were saved. */
+static bool is_at_hand(const struct train *train, int32_t value) {
+  const struct train_value *v = &train->values[value];
+  if (v->in_port >= 0 || v->out_port >= 0) return true;
+  if (v->host != value) return false;
+  return v->saved || (can_remake(train, value) && !is_residual(train, value));
+}
+
+/* In the order in which values are made, so that those below are decided. */
+static void choose_remade(struct train *train) {
+  for (int32_t i = 0; i < train->n_values; i++) {
+    struct train_value *v = &train->values[i];
+    if (!v->saved || !can_remake(train, i)) continue;
+    if (is_residual(train, i)) {
+      int32_t below = train->steps[v->producer].in[1];
+      struct train_value *other = &train->values[below];
+      if (!is_at_hand(train, below)) continue;
+      if (other->in_port < 0 && other->out_port < 0 && !other->saved) other->remade = true;
+    }
+    v->remade = true;
+    v->saved = false;
+  }
 }
 
 static void find_saved(struct train *train) {
@@ -104,11 +135,7 @@ static void find_saved(struct train *train) {
     for (int32_t i = 0; i < step->n_in; i++)
       train->values[step->in[i]].saved |= step->needs_input[i];
   }
-  for (int32_t i = 0; i < train->n_values; i++)
-    if (train->values[i].saved && can_remake(train, i)) {
-      train->values[i].remade = true;
-      train->values[i].saved = false;
-    }
+  choose_remade(train);
   for (int32_t i = 0; i < train->n_values; i++)
     train->values[train->values[i].host].saved |= train->values[i].saved;
   for (int32_t i = 0; i < train->n_values; i++) {
@@ -164,12 +191,12 @@ static void place_saved(ex_program *program, struct train *train) {
   program->saved_bytes = at;
 }
 
-static int32_t forward_items(struct train *train, struct train_item *items) {
+static int32_t forward_items(struct train *train, struct ex_arena_item *items) {
   int32_t n = 0;
   for (int32_t h = 0; h < train->n_values; h++) {
     struct train_value *host = &train->values[h];
     if (host->host != h || host->place != TRAIN_TRANSIENT) continue;
-    struct train_item item = {bytes_of(host), train->n_steps, 0, &host->offset};
+    struct ex_arena_item item = {bytes_of(host), train->n_steps, 0, &host->offset};
     for (int32_t i = 0; i < train->n_values; i++) {
       const struct train_value *v = &train->values[i];
       if (v->host != h) continue;
@@ -179,29 +206,46 @@ static int32_t forward_items(struct train *train, struct train_item *items) {
     items[n++] = item;
   }
   for (int32_t s = 0; s < train->n_steps; s++)
-    items[n++] =
-        (struct train_item){train->steps[s].scratch_forward, s, s, &train->steps[s].offset_forward};
+    items[n++] = (struct ex_arena_item){train->steps[s].scratch_forward, s, s,
+                                        &train->steps[s].offset_forward};
   return n;
 }
 
-/* The last step that reads a value in backward, when a remade one is made. */
-static int32_t last_use(const struct train *train, int32_t value) {
-  int32_t last = train->values[value].first_reader;
-  for (int32_t s = last; s <= train->values[value].last_reader; s++)
-    for (int32_t i = 0; i < train->steps[s].n_in; i++)
-      if (train->steps[s].in[i] == value && train->steps[s].needs_input[i]) last = s;
-  return last;
+/* When remade values are made: for the last step that reads them in backward,
+ * or for the first thing that is made from them. */
+static void find_first_uses(struct train *train) {
+  for (int32_t i = 0; i < train->n_values; i++) train->values[i].remake_step = -1;
+  for (int32_t s = 0; s < train->n_steps; s++) {
+    const struct train_step *step = &train->steps[s];
+    if (step->needs_output) train->values[step->out].remake_step = s;
+    for (int32_t i = 0; i < step->n_in; i++)
+      if (step->needs_input[i]) train->values[step->in[i]].remake_step = s;
+  }
+  for (int32_t s = train->n_steps - 1; s >= 0; s--) {
+    const struct train_value *out = &train->values[train->steps[s].out];
+    for (int32_t i = 0; out->remade && i < train->steps[s].n_in; i++) {
+      struct train_value *in = &train->values[train->steps[s].in[i]];
+      in->remake_step = larger(in->remake_step, out->remake_step);
+    }
+  }
 }
 
-static int32_t backward_items(struct train *train, struct train_item *items) {
+/* The last moment of backward at which a remade value is read. */
+static int32_t last_use(const struct train *train, const struct train_value *v) {
+  bool by_producer = train->steps[v->producer].needs_output;
+  return back(train, by_producer ? v->producer : v->first_reader);
+}
+
+static int32_t backward_items(struct train *train, struct ex_arena_item *items) {
   int32_t n = 0;
+  find_first_uses(train);
   for (int32_t h = 0; h < train->n_values; h++) {
     struct train_value *host = &train->values[h];
     if (host->remade)
-      items[n++] = (struct train_item){bytes_of(host), back(train, last_use(train, h)),
-                                       back(train, host->first_reader), &host->remake_offset};
+      items[n++] = (struct ex_arena_item){bytes_of(host), back(train, host->remake_step),
+                                          last_use(train, host), &host->remake_offset};
     if (host->grad_host != h || host->in_port >= 0) continue;
-    struct train_item item = {bytes_of(host), train->n_steps, 0, &host->grad_offset};
+    struct ex_arena_item item = {bytes_of(host), train->n_steps, 0, &host->grad_offset};
     bool wanted = false;
     for (int32_t i = 0; i < train->n_values; i++) {
       const struct train_value *v = &train->values[i];
@@ -215,9 +259,9 @@ static int32_t backward_items(struct train *train, struct train_item *items) {
   for (int32_t s = 0; s < train->n_steps; s++) {
     const struct train_value *out = &train->values[train->steps[s].out];
     /* It is made again with this scratch. */
-    int32_t first = out->remade ? last_use(train, train->steps[s].out) : s;
-    items[n++] = (struct train_item){train->steps[s].scratch_backward, back(train, first),
-                                     back(train, s), &train->steps[s].offset_backward};
+    int32_t first = out->remade ? out->remake_step : s;
+    items[n++] = (struct ex_arena_item){train->steps[s].scratch_backward, back(train, first),
+                                        back(train, s), &train->steps[s].offset_backward};
   }
   return n;
 }
@@ -235,11 +279,11 @@ enum ex_status ex__train_place(ex_program *program, struct ex_error *err) {
       EX_TRY(train->steps[s].class->plan(program, &train->steps[s], err));
   place_saved(program, train);
   size_t most = 2 * (size_t)train->n_values + (size_t)train->n_steps;
-  struct train_item *items = ex__alloc(most, sizeof *items);
+  struct ex_arena_item *items = ex__alloc(most, sizeof *items);
   int64_t forward = -1, backward = -1;
   if (items != NULL) {
-    forward = ex__train_arena(items, forward_items(train, items));
-    backward = ex__train_arena(items, backward_items(train, items));
+    forward = ex__arena_place(items, forward_items(train, items));
+    backward = ex__arena_place(items, backward_items(train, items));
   }
   ex__free(items);
   if (forward < 0 || backward < 0)

@@ -193,9 +193,10 @@ void ex__port_from_plain(const ex_program *program, int32_t value, int32_t n, co
 
 /* ---- running ---------------------------------------------------------------------- */
 
-static enum ex_status fill_run(ex_run *run, void *transient, struct ex_error *err) {
+static enum ex_status take_arenas(ex_run *run, void *transient, struct ex_error *err) {
   const ex_program *program = run->program;
   if (program->saved_bytes > 0) {
+    run->owns_saved = true;
     run->saved = ex__alloc((size_t)program->saved_bytes, 1);
     if (run->saved == NULL)
       return ex__fail(err, EX_ENOMEM, "run: no memory for %" PRId64 " bytes of activations",
@@ -209,13 +210,25 @@ static enum ex_status fill_run(ex_run *run, void *transient, struct ex_error *er
       return ex__fail(err, EX_ENOMEM, "run: no memory for %" PRId64 " bytes of scratch",
                       program->transient_bytes);
   }
-  return program->backend->run_new != NULL ? program->backend->run_new(run, err) : EX_OK;
+  return EX_OK;
 }
 
-static void release_arenas(ex_run *run) {
-  ex__free(run->saved);
+static void release_run(ex_run *run) {
+  if (run->owns_saved) ex__free(run->saved);
   if (run->owns_transient) ex__free(run->transient);
   ex__free(run);
+}
+
+/* Ends the making of a run: the backend's part, or none of it. */
+static enum ex_status finish_run(ex_run *run, enum ex_status status, ex_run **out,
+                                 struct ex_error *err) {
+  if (status == EX_OK && run->program->backend->run_new != NULL)
+    status = run->program->backend->run_new(run, err);
+  if (status == EX_OK)
+    *out = run;
+  else
+    release_run(run);
+  return status;
 }
 
 enum ex_status ex__run_new(const ex_program *program, void *transient, ex_run **out,
@@ -224,19 +237,26 @@ enum ex_status ex__run_new(const ex_program *program, void *transient, ex_run **
   ex_run *run = ex__calloc(1, sizeof *run);
   if (run == NULL) return ex__fail(err, EX_ENOMEM, "run: no memory");
   run->program = program;
-  enum ex_status status = fill_run(run, transient, err);
-  if (status != EX_OK) {
-    release_arenas(run);
-    return status;
-  }
-  *out = run;
-  return EX_OK;
+  return finish_run(run, take_arenas(run, transient, err), out, err);
+}
+
+enum ex_status ex__run_new_placed(const ex_program *program, ex_run **out, struct ex_error *err) {
+  *out = NULL;
+  ex_run *run = ex__calloc(1, sizeof *run);
+  if (run == NULL) return ex__fail(err, EX_ENOMEM, "run: no memory");
+  run->program = program;
+  return finish_run(run, EX_OK, out, err);
+}
+
+void ex__run_place(ex_run *run, void *saved, void *transient) {
+  run->saved = saved;
+  run->transient = transient;
 }
 
 void ex__run_free(ex_run *run) {
   if (run == NULL) return;
   if (run->program->backend->run_free != NULL) run->program->backend->run_free(run);
-  release_arenas(run);
+  release_run(run);
 }
 
 void ex__run_forward(ex_run *run, const struct ex_pass *pass, const ex_real *const *in,

@@ -100,7 +100,12 @@ void ex__port_from_plain(const ex_program *program, int32_t value, int32_t n, co
  * runs that never run at the same time; NULL lets the run own one. */
 enum ex_status ex__run_new(const ex_program *program, void *transient, ex_run **out,
                            struct ex_error *err);
-void ex__run_free(ex_run *run); /* accepts NULL */
+/* A run without memory of its own. Before each call, ex__run_place says where
+ * its saved activations lie (ex__program_saved_bytes; between a forward and its
+ * backward they stay where they are, and intact) and its scratch. */
+enum ex_status ex__run_new_placed(const ex_program *program, ex_run **out, struct ex_error *err);
+void ex__run_place(ex_run *run, void *saved, void *transient); /* 64-byte aligned */
+void ex__run_free(ex_run *run);                                /* accepts NULL */
 
 struct ex_pass {
   const ex_slabs

@@ -145,7 +145,6 @@ enum ex_status ex__training_open(struct ex_training *training, const struct ex_t
 
 void ex__training_clear(struct ex_training *training) {
   ex__training_phase_close(training);
-  ex__selector_free(training->selector);
   ex__feed_free(training->feed);
   ex__slabs_free(training->grads);
   ex__slabs_free(training->best_params);
@@ -163,8 +162,10 @@ void ex__training_clear(struct ex_training *training) {
 
 void ex__training_phase_close(struct ex_training *training) {
   ex__optim_free(training->optim);
+  ex__selector_free(training->selector); /* borrows the stepper's memory */
   ex__stepper_free(training->stepper);
   training->optim = NULL;
+  training->selector = NULL;
   training->stepper = NULL;
   training->phase = -1;
 }
@@ -186,9 +187,10 @@ static enum ex_status open_selector(struct ex_training *training,
                                     struct ex_error *err) {
   const struct ex_train_job *job = training->job;
   int32_t n = ex__data_size(job->data, EX_SPLIT_SELECT);
-  if (training->selector != NULL || n == 0 || job->options->select_every == 0) return EX_OK;
+  if (n == 0 || job->options->select_every == 0) return EX_OK;
   struct ex_stepper_options looking = *options;
   looking.flows = NULL;
+  looking.lender = training->stepper;
   if (looking.batch > n) looking.batch = n;
   return ex__selector_new(job->net, &looking, &training->selector, err);
 }
@@ -217,7 +219,9 @@ enum ex_status ex__training_phase(struct ex_training *training, struct ex_error 
                                              .layout = layout,
                                              .plan = plan,
                                              .flows = ask_flows(training, phase),
-                                             .phase = training->phases[phase].phase};
+                                             .phase = training->phases[phase].phase,
+                                             .one_backward = job->method->merge == NULL &&
+                                                             job->method->step == NULL};
   EX_TRY(ex__stepper_new(job->net, &options, &training->stepper, err));
   EX_TRY(open_optimiser(training, err));
   EX_TRY(open_selector(training, &options, err));

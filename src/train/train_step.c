@@ -5,7 +5,7 @@
  * Segments are numbered body, head, gate, stage after stage, which is an order
  * in which every value is made before it is read. Each port of a segment gets
  * one array for its value and, where something below it is trained, one for
- * its gradient; both live as long as the stepper. In backward the first
+ * its gradient (train_step_memory.c says where). In backward the first
  * consumer of a value writes its gradient and later ones add (`filled`), so
  * nothing is cleared; a value that no loss reached is passed on as NULL, and
  * the work below it is skipped.
@@ -18,53 +18,11 @@
  * Seeds are kept apart from gradients: a head that another head reads would
  * otherwise spoil its seed for a second backward from other points.
  */
-#include "train/train_step.h"
-
 #include <string.h>
 
 #include "base/memory.h"
 #include "graph/op.h"
-
-struct port {
-  ex_real *value, *grad; /* in the port's own layout; grad is NULL where nothing wants it */
-  int64_t size;          /* elements */
-  int32_t segment;       /* that makes it; −1: the input */
-  bool filled;           /* this backward has reached grad */
-};
-
-/* How a gradient leaves a segment at one of its in ports. */
-struct leak {
-  bool stopped;    /* nothing leaves */
-  ex_real *factor; /* [elements of one sample], NULL: 1 */
-  ex_real *own;    /* [port's size] where it is written first; NULL where factor is */
-};
-
-struct segment {
-  bool used, trains;
-  int32_t stage;
-  ex_program *program;
-  ex_run *run;
-  int32_t n_in, n_out;
-  int32_t *in_id, *out_id;    /* values of the graph */
-  const ex_real **in, **dout; /* [n_in], [n_out] */
-  ex_real **out, **din;       /* [n_out], [n_in] */
-  bool *din_add;              /* [n_in] */
-  struct leak *leak;          /* [n_in] */
-};
-
-struct ex_stepper {
-  const ex_net *net;
-  struct ex_stepper_options options;
-  int32_t n_segments, n_ports;
-  struct segment *segments; /* [n_segments] */
-  struct port *ports;       /* [n_ports], by value of the graph */
-  int32_t input;            /* value; −1: the network reads nothing */
-  void *transient;
-  int64_t bytes;
-  bool trains_point[EX_MAX_POINTS];
-  const ex_real *output[EX_MAX_POINTS], *gate[EX_MAX_POINTS];
-  ex_real *doutput[EX_MAX_POINTS], *dgate[EX_MAX_POINTS]; /* seeds */
-};
+#include "train/train_step_internal.h"
 
 /* ---- what a phase runs and trains ---------------------------------------- */
 
@@ -102,11 +60,6 @@ static void find_owners(ex_stepper *stepper) {
   }
 }
 
-static bool is_trained_value(const ex_stepper *stepper, int32_t id) {
-  int32_t segment = stepper->ports[id].segment;
-  return segment >= 0 && stepper->segments[segment].trains;
-}
-
 static const struct ex_flow *find_flow(const ex_stepper *stepper, int32_t segment, int32_t value) {
   const struct ex_flows *flows = stepper->options.flows;
   for (int32_t i = 0; flows != NULL && i < flows->n; i++)
@@ -117,7 +70,7 @@ static const struct ex_flow *find_flow(const ex_stepper *stepper, int32_t segmen
 /* Whether the segment sends a gradient to this value, which another made. */
 static bool sends_gradient(const ex_stepper *stepper, int32_t segment, int32_t value) {
   const struct ex_flow *flow = find_flow(stepper, segment, value);
-  return is_trained_value(stepper, value) && (flow == NULL || flow->scale != 0);
+  return ex__stepper_trains_value(stepper, value) && (flow == NULL || flow->scale != 0);
 }
 
 /* Whether the segment reads a value through which a gradient must go on. */
@@ -135,23 +88,13 @@ static bool passes_gradient(const ex_stepper *stepper, int32_t index) {
 
 /* ---- compiling ----------------------------------------------------------- */
 
-/* An own array, counted. */
-static enum ex_status reserve(ex_stepper *stepper, int64_t n, ex_real **out, struct ex_error *err) {
-  *out = ex__calloc((size_t)n, sizeof **out);
-  if (*out == NULL)
-    return ex__fail(err, EX_ENOMEM, "training: no memory for %lld numbers of activations",
-                    (long long)n);
-  stepper->bytes += n * (int64_t)sizeof **out;
-  return EX_OK;
-}
-
-/* A port's array, made by whoever meets the port first. */
-static enum ex_status reserve_port(ex_stepper *stepper, int32_t id, int64_t size,
+/* Both ends of a port must see the same array in it. */
+static enum ex_status measure_port(ex_stepper *stepper, int32_t id, int64_t size,
                                    struct ex_error *err) {
   struct port *port = &stepper->ports[id];
-  if (port->value == NULL) {
+  if (!port->used) {
+    port->used = true;
     port->size = size;
-    return reserve(stepper, size, &port->value, err);
   }
   if (port->size != size)
     return ex__fail(err, EX_EBACKEND,
@@ -159,11 +102,6 @@ static enum ex_status reserve_port(ex_stepper *stepper, int32_t id, int64_t size
                     "read; segments must agree on its layout",
                     (int)id, (long long)port->size, (long long)size);
   return EX_OK;
-}
-
-static enum ex_status reserve_grad(ex_stepper *stepper, int32_t id, struct ex_error *err) {
-  struct port *port = &stepper->ports[id];
-  return port->grad != NULL ? EX_OK : reserve(stepper, port->size, &port->grad, err);
 }
 
 static enum ex_status bind_lists(struct segment *segment, struct ex_error *err) {
@@ -193,8 +131,8 @@ static enum ex_status bind_factor(ex_stepper *stepper, const struct segment *seg
                                   struct ex_error *err) {
   const struct ex_shape *shape = &ex__graph_node(stepper->net->graph, flow->value)->shape;
   int64_t count = ex__shape_count(shape), plane = count / shape->dim[0];
-  EX_TRY(reserve(stepper, stepper->ports[flow->value].size, &leak->own, err));
-  EX_TRY(reserve(stepper, count, &leak->factor, err));
+  EX_TRY(ex__stepper_reserve(stepper, stepper->ports[flow->value].size, &leak->own, err));
+  EX_TRY(ex__stepper_reserve(stepper, count, &leak->factor, err));
   int32_t to = flow->to > 0 && flow->to < shape->dim[0] ? flow->to : shape->dim[0];
   for (int64_t i = (int64_t)flow->from * plane; i < (int64_t)to * plane; i++)
     leak->own[i] = (ex_real)flow->scale;
@@ -213,21 +151,18 @@ static enum ex_status bind_leak(ex_stepper *stepper, const struct segment *segme
   return bind_factor(stepper, segment, flow, leak, err);
 }
 
-static enum ex_status bind_ports(ex_stepper *stepper, struct segment *segment,
-                                 struct ex_error *err) {
+static enum ex_status measure_ports(ex_stepper *stepper, const struct segment *segment,
+                                    struct ex_error *err) {
   for (int32_t i = 0; i < segment->n_in; i++) {
     int32_t id = segment->in_id[i];
-    EX_TRY(reserve_port(stepper, id, ex__program_in_size(segment->program, i), err));
-    segment->in[i] = stepper->ports[id].value;
+    EX_TRY(measure_port(stepper, id, ex__program_in_size(segment->program, i), err));
     if (!segment->trains) continue;
-    if (is_trained_value(stepper, id)) EX_TRY(reserve_grad(stepper, id, err));
+    stepper->ports[id].wants_grad |= ex__stepper_trains_value(stepper, id);
     EX_TRY(bind_leak(stepper, segment, i, err));
   }
-  for (int32_t i = 0; i < segment->n_out; i++) {
-    int32_t id = segment->out_id[i];
-    EX_TRY(reserve_port(stepper, id, ex__program_out_size(segment->program, i), err));
-    segment->out[i] = stepper->ports[id].value;
-  }
+  for (int32_t i = 0; i < segment->n_out; i++)
+    EX_TRY(
+        measure_port(stepper, segment->out_id[i], ex__program_out_size(segment->program, i), err));
   return EX_OK;
 }
 
@@ -244,52 +179,60 @@ static enum ex_status compile(ex_stepper *stepper, int32_t index, struct ex_erro
                                              .no_input_gradient = !passes_gradient(stepper, index)};
   EX_TRY(ex__program_new(net->graph, index, net->params, net->buffers, &options, &segment->program,
                          err));
-  stepper->bytes += ex__program_saved_bytes(segment->program);
   EX_TRY(bind_lists(segment, err));
-  return bind_ports(stepper, segment, err);
+  return measure_ports(stepper, segment, err);
 }
 
-/* Runs of one stepper follow each other, so they share their scratch memory. */
 static enum ex_status make_runs(ex_stepper *stepper, struct ex_error *err) {
-  int64_t most = 0;
-  for (int32_t s = 0; s < stepper->n_segments; s++) {
-    if (!stepper->segments[s].used) continue;
-    int64_t bytes = ex__program_transient_bytes(stepper->segments[s].program);
-    if (bytes > most) most = bytes;
-  }
-  stepper->transient = ex__alloc((size_t)most, 1);
-  if (stepper->transient == NULL)
-    return ex__fail(err, EX_ENOMEM, "training: no memory for %lld bytes of scratch",
-                    (long long)most);
-  stepper->bytes += most;
   for (int32_t s = 0; s < stepper->n_segments; s++) {
     struct segment *segment = &stepper->segments[s];
     if (!segment->used) continue;
-    EX_TRY(ex__run_new(segment->program, stepper->transient, &segment->run, err));
+    EX_TRY(ex__run_new_placed(segment->program, &segment->run, err));
+    for (int32_t i = 0; i < segment->n_in; i++)
+      segment->in[i] = stepper->ports[segment->in_id[i]].value;
+    for (int32_t i = 0; i < segment->n_out; i++)
+      segment->out[i] = stepper->ports[segment->out_id[i]].value;
   }
   return EX_OK;
 }
 
-static enum ex_status bind_seed(ex_stepper *stepper, int32_t id, bool trains, const ex_real **value,
-                                ex_real **seed, struct ex_error *err) {
-  *value = stepper->ports[id].value;
-  if (!trains) return EX_OK;
-  EX_TRY(reserve(stepper, stepper->ports[id].size, seed, err));
-  return reserve_grad(stepper, id, err);
+/* The place of a point's output or gate; marks what a loss adds to. */
+static void mark_point(ex_stepper *stepper, int32_t id, const struct segment *segment) {
+  if (!segment->used) return;
+  struct port *port = &stepper->ports[id];
+  port->asked = true;
+  port->wants_grad |= segment->trains;
+}
+
+static void mark_points(ex_stepper *stepper) {
+  const ex_net *net = stepper->net;
+  for (int32_t p = 0; p < net->n_points; p++) {
+    const struct ex_point *point = &net->points[p];
+    mark_point(stepper, point->output,
+               &stepper->segments[ex__net_segment(point->stage, EX_PART_HEAD)]);
+    mark_point(stepper, point->gate,
+               &stepper->segments[ex__net_segment(point->stage, EX_PART_GATE)]);
+  }
+}
+
+static enum ex_status bind_seed(ex_stepper *stepper, int32_t id, const struct segment *segment,
+                                const ex_real **value, ex_real **seed, struct ex_error *err) {
+  if (!segment->used) return EX_OK;
+  const struct port *port = &stepper->ports[id];
+  *value = port->value;
+  return segment->trains ? ex__stepper_reserve(stepper, port->size, seed, err) : EX_OK;
 }
 
 static enum ex_status bind_points(ex_stepper *stepper, struct ex_error *err) {
   const ex_net *net = stepper->net;
   for (int32_t p = 0; p < net->n_points; p++) {
     const struct ex_point *point = &net->points[p];
-    const struct segment *head = &stepper->segments[ex__net_segment(point->stage, EX_PART_HEAD)];
-    const struct segment *gate = &stepper->segments[ex__net_segment(point->stage, EX_PART_GATE)];
-    if (head->used)
-      EX_TRY(bind_seed(stepper, point->output, head->trains, &stepper->output[p],
-                       &stepper->doutput[p], err));
-    if (gate->used)
-      EX_TRY(bind_seed(stepper, point->gate, gate->trains, &stepper->gate[p], &stepper->dgate[p],
-                       err));
+    EX_TRY(bind_seed(stepper, point->output,
+                     &stepper->segments[ex__net_segment(point->stage, EX_PART_HEAD)],
+                     &stepper->output[p], &stepper->doutput[p], err));
+    EX_TRY(bind_seed(stepper, point->gate,
+                     &stepper->segments[ex__net_segment(point->stage, EX_PART_GATE)],
+                     &stepper->gate[p], &stepper->dgate[p], err));
   }
   return EX_OK;
 }
@@ -299,8 +242,10 @@ static enum ex_status build(ex_stepper *stepper, struct ex_error *err) {
   find_owners(stepper);
   for (int32_t s = 0; s < stepper->n_segments; s++)
     if (stepper->segments[s].used) EX_TRY(compile(stepper, s, err));
-  if (stepper->input < 0 || stepper->ports[stepper->input].value == NULL)
+  if (stepper->input < 0 || !stepper->ports[stepper->input].used)
     return ex__fail(err, EX_EINVAL, "training: no stage of the network reads its input");
+  mark_points(stepper);
+  EX_TRY(ex__stepper_place(stepper, err));
   EX_TRY(make_runs(stepper, err));
   return bind_points(stepper, err);
 }
@@ -310,7 +255,7 @@ enum ex_status ex__stepper_new(const ex_net *net, const struct ex_stepper_option
   *out = NULL;
   ex_stepper *stepper = ex__calloc(1, sizeof *stepper);
   if (stepper == NULL) return ex__fail(err, EX_ENOMEM, "training: no memory for a stepper");
-  *stepper = (ex_stepper){.net = net, .options = *options};
+  *stepper = (ex_stepper){.net = net, .options = *options, .input = -1};
   int32_t n_segments = net->n_stages * EX_N_PARTS, n_ports = ex__graph_n_nodes(net->graph);
   stepper->segments = ex__calloc((size_t)n_segments, sizeof *stepper->segments);
   stepper->ports = ex__calloc((size_t)n_ports, sizeof *stepper->ports);
@@ -349,15 +294,12 @@ static void free_segment(struct segment *segment) {
 void ex__stepper_free(ex_stepper *stepper) {
   if (stepper == NULL) return;
   for (int32_t s = 0; s < stepper->n_segments; s++) free_segment(&stepper->segments[s]);
-  for (int32_t id = 0; id < stepper->n_ports; id++) {
-    ex__free(stepper->ports[id].value);
-    ex__free(stepper->ports[id].grad);
-  }
+  if (stepper->input >= 0) ex__free(stepper->ports[stepper->input].value);
   for (int32_t p = 0; p < EX_MAX_POINTS; p++) {
     ex__free(stepper->doutput[p]);
     ex__free(stepper->dgate[p]);
   }
-  ex__free(stepper->transient);
+  ex__free(stepper->memory);
   ex__free(stepper->segments);
   ex__free(stepper->ports);
   ex__free(stepper);
@@ -402,7 +344,10 @@ void ex__stepper_forward(ex_stepper *stepper, const struct ex_pass *pass) {
   const ex_net *net = stepper->net;
   for (int32_t s = 0; s < stepper->n_segments; s++) {
     struct segment *segment = &stepper->segments[s];
-    if (segment->used) ex__run_forward(segment->run, pass, segment->in, segment->out);
+    if (!segment->used) continue;
+    ex__run_place(segment->run, stepper->arena + segment->saved_at,
+                  stepper->arena + segment->forward_at);
+    ex__run_forward(segment->run, pass, segment->in, segment->out);
   }
   for (int32_t p = 0; p < net->n_points; p++) {
     clear_seed(stepper, net->points[p].output, stepper->doutput[p]);
@@ -465,6 +410,8 @@ static void backward_segment(ex_stepper *stepper, const struct ex_pass *pass,
     segment->din_add[i] = port->filled && !own;
     port->filled |= !leak->stopped && !own;
   }
+  ex__run_place(segment->run, stepper->arena + segment->saved_at,
+                stepper->arena + segment->backward_at);
   ex__run_backward(segment->run, pass, segment->in, segment->out, segment->dout, segment->din,
                    segment->din_add);
   for (int32_t i = 0; i < segment->n_in; i++)

@@ -20,6 +20,8 @@
 #include "graph/program.h"
 #include "method/method.h"
 
+typedef struct ex_stepper ex_stepper;
+
 struct ex_stepper_options {
   int32_t batch, threads;
   enum ex_backend backend;
@@ -27,9 +29,12 @@ struct ex_stepper_options {
   ex_plan *plan; /* NULL: nothing is timed */
   enum ex_phase phase;
   const struct ex_flows *flows; /* borrowed while the stepper is made; NULL: none */
+  bool one_backward; /* at most one backward follows a forward: it may use up what that kept */
+  /* NULL, or a stepper whose memory for activations is used where it is large
+   * enough: each forward (and backward) of one ruins what the other kept. It
+   * outlives this one. */
+  const ex_stepper *lender;
 };
-
-typedef struct ex_stepper ex_stepper;
 
 enum ex_status ex__stepper_new(const ex_net *net, const struct ex_stepper_options *options,
                                ex_stepper **out, struct ex_error *err); /* borrows the net */
@@ -41,7 +46,8 @@ void ex__stepper_repack(ex_stepper *stepper);
 /* Whether the phase trains this tensor of the graph (buffers: whether they move). */
 bool ex__stepper_trains(const ex_stepper *stepper, int32_t tensor);
 bool ex__stepper_trains_point(const ex_stepper *stepper, int32_t point);
-int64_t ex__stepper_bytes(const ex_stepper *stepper); /* activations, gradients, scratch */
+/* Activations, gradients of ports, scratch: what is its own. */
+int64_t ex__stepper_bytes(const ex_stepper *stepper);
 
 /* x [batch][input], plain: where the caller writes the batch. */
 ex_real *ex__stepper_input(ex_stepper *stepper);
@@ -57,7 +63,7 @@ ex_real *const *ex__stepper_dgate(const ex_stepper *stepper);
 enum { EX_ALL_POINTS = -1 };
 /* After a forward: backward from the seeds at the points whose bit is set in
  * `points`, adding to pass->grads. May be called again, for other points or
- * into other slabs, before the next forward. A seed that is zero everywhere is
+ * into other slabs, before the next forward, unless `one_backward` is set. A seed that is zero everywhere is
  * not propagated, so work above the deepest exit that has a loss is skipped. */
 void ex__stepper_backward(ex_stepper *stepper, const struct ex_pass *pass, int32_t points);
 /* The same in parts: begin, then every stage from the last to 0. */

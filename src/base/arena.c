@@ -1,29 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/fast_train_arena: placing live intervals, and sharing out work.
+ * base/arena: placing live intervals.
  *
  * Placement is greedy by size: the largest item first, each at the lowest
  * offset where no item that lives at the same time lies. For the chains that
  * networks are, this comes close to the largest sum of what lives together.
  */
+#include "base/arena.h"
+
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "graph/fast_train.h"
 
 static int by_size(const void *a, const void *b) {
-  const struct train_item *x = *(struct train_item *const *)a, *y = *(struct train_item *const *)b;
+  const struct ex_arena_item *x = *(struct ex_arena_item *const *)a,
+                             *y = *(struct ex_arena_item *const *)b;
   if (x->size != y->size) return x->size < y->size ? 1 : -1;
   return x < y ? -1 : x > y;
 }
 
 static int by_offset(const void *a, const void *b) {
-  const struct train_item *x = *(struct train_item *const *)a, *y = *(struct train_item *const *)b;
+  const struct ex_arena_item *x = *(struct ex_arena_item *const *)a,
+                             *y = *(struct ex_arena_item *const *)b;
   return *x->offset < *y->offset ? -1 : *x->offset > *y->offset;
 }
 
 /* The lowest offset at which `size` bytes fit between items sorted by offset. */
-static int64_t lowest_gap(struct train_item *const *near, int32_t n, int64_t size) {
+static int64_t lowest_gap(struct ex_arena_item *const *near, int32_t n, int64_t size) {
   int64_t at = 0;
   for (int32_t i = 0; i < n; i++) {
     if (*near[i]->offset - at >= size) return at;
@@ -33,9 +36,9 @@ static int64_t lowest_gap(struct train_item *const *near, int32_t n, int64_t siz
   return at;
 }
 
-int64_t ex__train_arena(struct train_item *items, int32_t n) {
-  struct train_item **order = ex__alloc((size_t)n + 1, sizeof *order);
-  struct train_item **near = ex__alloc((size_t)n + 1, sizeof *near);
+int64_t ex__arena_place(struct ex_arena_item *items, int32_t n) {
+  struct ex_arena_item **order = ex__alloc((size_t)n + 1, sizeof *order);
+  struct ex_arena_item **near = ex__alloc((size_t)n + 1, sizeof *near);
   int64_t total = order != NULL && near != NULL ? 0 : -1;
   for (int32_t i = 0; total >= 0 && i < n; i++) {
     items[i].size = (items[i].size + 63) & ~(int64_t)63;
@@ -54,13 +57,4 @@ int64_t ex__train_arena(struct train_item *items, int32_t n) {
   ex__free(order);
   ex__free(near);
   return total;
-}
-
-void ex__train_parallel(int32_t threads, int64_t n, train_range *run, void *context) {
-  if (threads <= 1) {
-    run(context, 0, 0, n);
-    return;
-  }
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int32_t t = 0; t < threads; t++) run(context, t, n * t / threads, n * (t + 1) / threads);
 }
