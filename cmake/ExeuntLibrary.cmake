@@ -84,4 +84,10 @@ if(have_main)
   include(ExeuntEmbed)
   add_executable(exeunt ${cli_sources} ${CMAKE_BINARY_DIR}/embedded.c)
   target_link_libraries(exeunt PRIVATE exeunt_flags exeunt_static exeunt_links)
+  add_custom_target(exeunt_commit
+    COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR} -DOUTPUT=${CMAKE_BINARY_DIR}/commit.h
+            -P ${CMAKE_SOURCE_DIR}/cmake/ExeuntCommit.cmake
+    BYPRODUCTS ${CMAKE_BINARY_DIR}/commit.h VERBATIM)
+  add_dependencies(exeunt exeunt_commit)
+  target_include_directories(exeunt PRIVATE ${CMAKE_BINARY_DIR})
 endif()

@@ -9,6 +9,9 @@
  * inequality; `not met`: none of it does; else `no significant difference`. The interval covers
  * what differs between seeds (weights, order of data), not the test sample.
  * A quick run shows that the machinery works and never counts as met.
+ *
+ * What is finished is kept in NAME.partial.json until the whole is, so a run of
+ * hours that was stopped goes on with the run it was in (from its checkpoint).
  */
 #include <errno.h>
 #include <math.h>
@@ -29,7 +32,7 @@
 #include "cli/training.h"
 #include "report/evaluation.h"
 
-enum { MAX_SEEDS = 16, MAX_PATH = 256 };
+enum { MAX_SEEDS = 16, MAX_PATH = 256, MAX_PARTIAL = 1 << 26 };
 
 struct options {
   struct common_options common;
@@ -53,9 +56,58 @@ struct work {
   const json_t *reproduction;
   struct ex_progress progress;
   int32_t threads, n_seeds;
-  const char *folder;
+  const char *folder, *paper;
   json_t *seeds; /* per seed: {run name: evaluation} */
 };
+
+static void make_path(const struct work *work, const char *kind, char path[MAX_PATH]) {
+  snprintf(path, MAX_PATH, "%s/%s%s%s.json", work->folder, work->paper,
+           work->options->quick ? "-quick" : "", kind);
+}
+
+static enum ex_status write_json(const char *path, const json_t *json, struct ex_error *err) {
+  char *text;
+  if (ex__json_dump(json, true, &text) != EX_OK)
+    return ex__fail(err, EX_ENOMEM, "%s: out of memory", path);
+  enum ex_status status = ex__file_write_whole(path, text, strlen(text), err);
+  ex__free(text);
+  return status;
+}
+
+/* ---- what is finished so far ---------------------------------------------- */
+
+/* What the finished runs belong to: a partial result of anything else is not
+ * gone on with. */
+static json_t *describe_work(const struct work *work) {
+  return json_pack("{s:O, s:I, s:i, s:s}", "reproduction", work->reproduction, "first_seed",
+                   (json_int_t)work->options->common.seed, "threads", (int)work->threads, "commit",
+                   embedded_commit());
+}
+
+static enum ex_status write_partial(const struct work *work, struct ex_error *err) {
+  char path[MAX_PATH];
+  make_path(work, ".partial", path);
+  json_t *json = json_pack("{s:o, s:O}", "of", describe_work(work), "evaluations", work->seeds);
+  if (json == NULL) return ex__fail(err, EX_ENOMEM, "reproduce: out of memory");
+  enum ex_status status = write_json(path, json, err);
+  json_decref(json);
+  return status;
+}
+
+static void read_partial(struct work *work) {
+  char path[MAX_PATH];
+  make_path(work, ".partial", path);
+  json_t *json, *of = describe_work(work);
+  if (access(path, R_OK) == 0 && ex__json_load(path, MAX_PARTIAL, &json, NULL) == EX_OK) {
+    json_t *seeds = json_object_get(json, "evaluations");
+    if (json_equal(json_object_get(json, "of"), of) && json_is_array(seeds)) {
+      json_decref(work->seeds);
+      work->seeds = json_incref(seeds);
+    }
+    json_decref(json);
+  }
+  json_decref(of);
+}
 
 /* ---- one run ------------------------------------------------------------ */
 
@@ -69,7 +121,7 @@ static void add_settings(struct assignments *set, const json_t *list) {
 }
 
 static enum ex_status train(struct work *work, const json_t *run, const char *path, uint64_t seed,
-                            struct ex_error *err) {
+                            json_t **training, struct ex_error *err) {
   struct assignments set = {0};
   add_settings(&set, json_object_get(run, "set"));
   if (work->options->quick) add_settings(&set, json_object_get(work->reproduction, "quick"));
@@ -85,6 +137,7 @@ static enum ex_status train(struct work *work, const json_t *run, const char *pa
                                    .progress = work->progress};
   json_t *summary;
   EX_TRY(training_run(&job, &summary, err));
+  *training = json_incref(json_object_get(summary, "training"));
   json_decref(summary);
   return EX_OK;
 }
@@ -141,33 +194,54 @@ static enum ex_status evaluate(struct work *work, const char *path, json_t **out
   return status;
 }
 
-static enum ex_status run_one(struct work *work, const char *paper, const char *name,
-                              const json_t *run, uint64_t seed, json_t *into,
-                              struct ex_error *err) {
+/* What the claims and tables read: a result is committed, and a tree is no place
+ * for bins and classes of every run. */
+static void slim(json_t *evaluation, json_t *training) {
+  static const char *const dropped[] = {"per_class", "ledger", "notes"};
+  for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)
+    json_object_del(evaluation, dropped[i]);
+  size_t p;
+  json_t *exit;
+  json_array_foreach(json_object_get(evaluation, "exits"), p, exit) {
+    json_object_del(exit, "reliability");
+  }
+  json_object_del(training, "epochs");
+  json_object_set(evaluation, "training", training);
+}
+
+static enum ex_status run_one(struct work *work, const char *name, const json_t *run, uint64_t seed,
+                              json_t *into, struct ex_error *err) {
   char path[MAX_PATH];
-  snprintf(path, sizeof path, "%s/%s-%s-%llu.safetensors", work->folder, paper, name,
+  snprintf(path, sizeof path, "%s/%s-%s-%llu.safetensors", work->folder, work->paper, name,
            (unsigned long long)seed);
   if (!work->options->common.quiet) fprintf(stderr, "== %s, seed %d\n", name, (int)seed);
-  json_t *evaluation = NULL;
-  EX_TRY(train(work, run, path, seed, err));
+  json_t *evaluation = NULL, *training = NULL;
+  EX_TRY(train(work, run, path, seed, &training, err));
   enum ex_status status = calibrate(work, run, path, err);
   if (status == EX_OK) status = evaluate(work, path, &evaluation, err);
   unlink(path);
-  if (status == EX_OK) json_object_set_new(into, name, evaluation);
+  if (status == EX_OK) {
+    slim(evaluation, training);
+    json_object_set_new(into, name, evaluation);
+    status = write_partial(work, err);
+  }
+  json_decref(training);
   return status;
 }
 
-static enum ex_status run_seed(struct work *work, const char *paper, uint64_t seed,
-                               struct ex_error *err) {
-  json_t *evaluations = json_object();
+static enum ex_status run_seed(struct work *work, int32_t index, struct ex_error *err) {
+  uint64_t seed = (uint64_t)(work->options->common.seed + index);
+  if ((size_t)index >= json_array_size(work->seeds))
+    json_array_append_new(work->seeds, json_object());
+  json_t *evaluations = json_array_get(work->seeds, (size_t)index);
   const char *name;
   json_t *run;
   enum ex_status status = EX_OK;
   json_object_foreach(json_object_get(work->reproduction, "runs"), name, run) {
-    status = run_one(work, paper, name, run, seed, evaluations, err);
+    if (json_object_get(evaluations, name) != NULL) continue; /* finished before */
+    status = run_one(work, name, run, seed, evaluations, err);
     if (status != EX_OK) break;
   }
-  json_array_append_new(work->seeds, evaluations);
   return status;
 }
 
@@ -234,33 +308,31 @@ static void check_claims(const struct work *work, json_t *results) {
 
 /* ---- the whole ---------------------------------------------------------- */
 
-static enum ex_status write_result(const struct work *work, const char *paper, json_t *result,
+static enum ex_status write_result(const struct work *work, const json_t *result,
                                    struct ex_error *err) {
-  char path[MAX_PATH], *text;
-  snprintf(path, sizeof path, "%s/%s%s.json", work->folder, paper,
-           work->options->quick ? "-quick" : "");
-  if (ex__json_dump(result, true, &text) != EX_OK)
-    return ex__fail(err, EX_ENOMEM, "%s: out of memory", path);
-  enum ex_status status = ex__file_write_whole(path, text, strlen(text), err);
-  ex__free(text);
-  return status;
+  char path[MAX_PATH], partial[MAX_PATH];
+  make_path(work, "", path);
+  make_path(work, ".partial", partial);
+  EX_TRY(write_json(path, result, err));
+  unlink(partial);
+  return EX_OK;
 }
 
-static enum ex_status reproduce(struct work *work, const char *paper, json_t **result,
-                                struct ex_error *err) {
+static enum ex_status reproduce(struct work *work, json_t **result, struct ex_error *err) {
   if (mkdir(work->folder, 0777) != 0 && errno != EEXIST)
     return ex__fail(err, EX_EIO, "%s: cannot be made: %s", work->folder, strerror(errno));
-  for (int32_t i = 0; i < work->n_seeds; i++)
-    EX_TRY(run_seed(work, paper, (uint64_t)(work->options->common.seed + i), err));
+  read_partial(work);
+  for (int32_t i = 0; i < work->n_seeds; i++) EX_TRY(run_seed(work, i, err));
   json_t *claims = json_array();
   char date[11];
   console_date(date);
-  *result = json_pack("{s:s, s:s, s:i, s:b, s:i, s:o, s:O}", "name", paper, "date", date, "seeds",
-                      (int)work->n_seeds, "quick", (int)work->options->quick, "threads",
-                      (int)work->threads, "claims", claims, "evaluations", work->seeds);
+  *result = json_pack("{s:s, s:s, s:s, s:i, s:b, s:i, s:o, s:O}", "name", work->paper, "date", date,
+                      "commit", embedded_commit(), "seeds", (int)work->n_seeds, "quick",
+                      (int)work->options->quick, "threads", (int)work->threads, "claims", claims,
+                      "evaluations", work->seeds);
   if (*result == NULL) return ex__fail(err, EX_ENOMEM, "reproduce: out of memory");
   check_claims(work, claims);
-  return write_result(work, paper, *result, err);
+  return write_result(work, *result, err);
 }
 
 static void print_result(const json_t *result) {
@@ -296,11 +368,12 @@ static int run(const void *given, char *const *arguments, int32_t n) {
                       .progress = console_progress(&options->common),
                       .threads = console_threads(&options->common),
                       .folder = options->output != NULL ? options->output : "results",
+                      .paper = arguments[0],
                       .seeds = json_array()};
   int64_t stated = json_integer_value(json_object_get(work.reproduction, "seeds"));
   int64_t wanted = options->quick ? 1 : options->seeds > 0 ? options->seeds : stated;
   work.n_seeds = wanted < 1 ? 1 : wanted > MAX_SEEDS ? MAX_SEEDS : (int32_t)wanted;
-  enum ex_status status = reproduce(&work, arguments[0], &result, &err);
+  enum ex_status status = reproduce(&work, &result, &err);
   int code = EXIT_SUCCESS;
   if (status != EX_OK)
     code = console_fail(&command_reproduce, &err);

@@ -35,5 +35,8 @@ enum ex_status open_compiled(const ex_model *model, int32_t threads, ex_plan **p
  * by name; NULL: none. embedded.c is made from the tree by CMake. */
 const char *embedded_find(const char *name);
 const char *embedded_at(int32_t index); /* its name; NULL past the last */
+/* Of the tree that the command was built from; "+" behind it where files had
+ * been changed, "" where it was no clone. */
+const char *embedded_commit(void);
 
 #endif
