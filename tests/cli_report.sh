@@ -19,7 +19,7 @@ grep -niE 'https?:|src="[^d]|(src|href)=[^"]|href="[^#]|url\(|@import|<script|<l
   cut -c1-200 >outside
 [ ! -s outside ] || fail "names what lies outside: $(cat outside)"
 for element in html head body svg table figure; do
-  opened=$(grep -oE "<$element[ >]" page.html | wc -l) closed=$(grep -o "</$element>" page.html | wc -l)
+  opened=$(grep -oE "<${element}[ >]" page.html | wc -l) closed=$(grep -o "</$element>" page.html | wc -l)
   [ "$opened" = "$closed" ] || fail "$opened <$element>, $closed </$element>"
 done
 
@@ -29,7 +29,7 @@ timeout 60 "$browser" --headless --no-sandbox --disable-gpu --disable-background
   --user-data-dir="$PWD/profile" --dump-dom "file://$PWD/alone/page.html" >dom 2>browser ||
   fail "the browser failed: $(tail -3 browser)"
 for element in svg path rect img table td; do
-  written=$(grep -oE "<$element[ >]" page.html | wc -l) shown=$(grep -oE "<$element[ >]" dom | wc -l)
+  written=$(grep -oE "<${element}[ >]" page.html | wc -l) shown=$(grep -oE "<${element}[ >]" dom | wc -l)
   [ "$written" = "$shown" ] || fail "$written <$element> written, $shown in the browser"
 done
 exit 0
