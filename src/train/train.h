@@ -50,8 +50,9 @@ struct ex_train_options {
   int32_t decay_all; /* also biases and norms */
   int32_t class_weights;
   double meta_share; /* of the labelled training samples: held out for methods that learn weights */
-  int32_t select_point; /* best epoch by this exit on select; −1: the last exit */
-  int32_t select_every; /* epochs between looks at select; 0: never, keep the last epoch */
+  double labelled_share; /* of every batch; 0: as the samples come */
+  int32_t select_point;  /* best epoch by this exit on select; −1: the last exit */
+  int32_t select_every;  /* epochs between looks at select; 0: never, keep the last epoch */
 };
 extern const struct ex_param ex__train_params[];
 

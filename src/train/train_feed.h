@@ -6,6 +6,11 @@
  * a batch depends on. Where a share of the training samples is held out (meta
  * samples, for methods that learn their weights on samples that they do not
  * train on), it is cut once, by seed, with the classes in proportion.
+ *
+ * Where a share of labelled samples is asked for, every batch begins with that
+ * many labelled samples and ends with unlabelled ones. An epoch is then one pass
+ * over the labelled; the unlabelled have passes of their own, which go on
+ * across batches and epochs.
  */
 #ifndef EX_TRAIN_TRAIN_FEED_H
 #define EX_TRAIN_TRAIN_FEED_H
@@ -18,7 +23,8 @@ struct ex_feed_options {
   uint64_t seed;
   int32_t batch; /* wanted; fewer where there are not as many */
   bool class_weights;
-  double meta_share; /* of the labelled training samples; 0: none are held out */
+  double meta_share;     /* of the labelled training samples; 0: none are held out */
+  double labelled_share; /* of a batch; 0: as the samples come; 1: no unlabelled ones */
 };
 
 enum ex_status ex__feed_new(const ex_data *data, const struct ex_feed_options *options,

@@ -58,6 +58,9 @@ const struct ex_param ex__train_params[] = {
     {"meta-share", EX_PARAM_REAL, FIELD(meta_share), 0, 0.5, "0", NULL,
      "Share of the labelled training samples that is held out for methods that learn weights on "
      "them; they take 0.1 where this is 0. For others it only makes comparisons fair."},
+    {"labelled-share", EX_PARAM_REAL, FIELD(labelled_share), 0, 1, "0", NULL,
+     "Share of every batch that is labelled, the rest being unlabelled samples; an epoch is then "
+     "one pass over the labelled ones. 0: as they come; 1: unlabelled samples are left out."},
     {"select-point", EX_PARAM_INT, FIELD(select_point), -1, EX_MAX_POINTS - 1, "-1", NULL,
      "Exit, from 0, whose accuracy on the select split chooses the best epoch; -1: the last."},
     {"select-every", EX_PARAM_INT, FIELD(select_every), 0, 100000, "1", NULL,

@@ -107,7 +107,8 @@ static enum ex_status open_feed(struct ex_training *training, struct ex_error *e
   struct ex_feed_options feed = {.seed = job->seed,
                                  .batch = options->batch,
                                  .class_weights = options->class_weights != 0,
-                                 .meta_share = options->meta_share};
+                                 .meta_share = options->meta_share,
+                                 .labelled_share = options->labelled_share};
   int32_t batch = options->batch < n ? options->batch : n;
   if (method->needs != NULL)
     method->needs(job->method_values, job->net, batch, n / batch, &training->needs);
