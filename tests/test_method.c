@@ -5,27 +5,8 @@
  */
 #include <math.h>
 
-#include "tests/train_job.h"
+#include "tests/train_fixture.h"
 #include "train/train_step.h"
-
-static char folder[64], path[96];
-static struct ex_error err;
-static ex_data *data;
-
-static int set_up(void **state) {
-  (void)state;
-  testing_folder(folder);
-  snprintf(path, sizeof path, "%s/run.checkpoint", folder);
-  data = made_data(folder);
-  return 0;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  ex__data_free(data);
-  testing_remove(folder);
-  return 0;
-}
 
 static void tables_keep_their_rules(void **state) {
   (void)state;

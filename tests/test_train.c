@@ -5,25 +5,7 @@
  */
 #include <math.h>
 
-#include "tests/train_job.h"
-
-static char folder[64];
-static struct ex_error err;
-static ex_data *data;
-
-static int set_up(void **state) {
-  (void)state;
-  testing_folder(folder);
-  data = made_data(folder);
-  return 0;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  ex__data_free(data);
-  testing_remove(folder);
-  return 0;
-}
+#include "tests/train_fixture.h"
 
 static void start(struct made_job *made) {
   made_job(made, tiny_net(0.2, true, 3), data, ex__method_find("joint"));

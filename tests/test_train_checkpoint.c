@@ -10,26 +10,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "tests/train_job.h"
-
-static char folder[64], path[96];
-static struct ex_error err;
-static ex_data *data;
-
-static int set_up(void **state) {
-  (void)state;
-  testing_folder(folder);
-  snprintf(path, sizeof path, "%s/run.checkpoint", folder);
-  data = made_data(folder);
-  return 0;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  ex__data_free(data);
-  testing_remove(folder);
-  return 0;
-}
+#include "tests/train_fixture.h"
 
 /* With a checkpoint after every step, as far as the clock can tell. */
 static void start(struct made_job *made) {
