@@ -9,7 +9,8 @@
  * that holds a whole micro-batch (those samples are still in its cache, and
  * each that leaves frees work), else from the shallowest that is not empty if
  * nothing upstream can add to it, split evenly among workers with nothing to
- * do; else it waits, for at most one micro-batch of another worker. Which
+ * do; else it waits, for at most one micro-batch of another worker. Towards the
+ * end of a call micro-batches shrink, so that workers finish together. Which
  * samples share a micro-batch depends on timing; no result does, because bits
  * do not depend on company (net/net_run.h). Order is restored by each sample
  * having its own place.
@@ -20,6 +21,8 @@
 
 #include "base/memory.h"
 #include "engine/engine_internal.h"
+
+enum { LOCK_TRIES = 200 };
 
 struct queue {
   int32_t n, running; /* waiting here; taken from here and not returned yet */
@@ -78,20 +81,33 @@ static void take_from(struct ex_engine_queues *queues, int32_t stage, int32_t n,
   queues->idle--;
 }
 
+/* Half of a worker's even share of the samples that are here, as a size that
+ * programs are compiled for: larger micro-batches than that would leave the
+ * others with nothing to do while the last is running. */
+static int32_t largest_fair(struct ex_engine_queues *queues) {
+  int32_t n_workers = queues->engine->n_workers, n = EX_MICRO_BATCH;
+  if (n_workers == 1) return n;
+  while (n > 1 && 2 * n * n_workers > atomic_load(&queues->n_here)) n /= 2;
+  return n;
+}
+
+static int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
+
 /* Under the lock. batch->n is 0 where the worker has to wait. */
 static void take(struct ex_engine_queues *queues, struct micro_batch *batch) {
   const int32_t *micro = queues->engine->micro;
+  int32_t fair = largest_fair(queues);
   batch->n = 0;
   for (int32_t s = queues->n_stages - 1; s > 0; s--)
-    if (queues->stage[s].n >= micro[s]) {
-      take_from(queues, s, micro[s], batch);
+    if (queues->stage[s].n >= smaller(micro[s], fair)) {
+      take_from(queues, s, smaller(micro[s], fair), batch);
       return;
     }
   for (int32_t s = 0; s < queues->n_stages; s++) {
     struct queue *queue = &queues->stage[s];
     if (queue->n > 0) {
       int32_t share = (queue->n + queues->idle - 1) / queues->idle;
-      take_from(queues, s, share < micro[s] ? share : micro[s], batch);
+      take_from(queues, s, smaller(share, smaller(micro[s], fair)), batch);
       return;
     }
     if (queue->running > 0) return; /* may still add to what lies deeper */
@@ -130,12 +146,29 @@ static void run_batch(struct ex_engine_queues *queues, struct ex_engine_worker *
       ex__engine_decide(engine, worker, batch->sample[i], &env);
 }
 
+static void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
 /* Spinning first: what is waited for is a part of a stage. */
 static void wait_a_little(int32_t *n_waits) {
   if ((*n_waits)++ > 64) sched_yield();
-#if defined(__x86_64__) || defined(__i386__)
-  for (int i = 0; i < 32; i++) __builtin_ia32_pause();
-#endif
+  for (int i = 0; i < 32; i++) relax();
+}
+
+/* The lock is held for a fraction of a microsecond, and a thread that sleeps
+ * for it comes back after tens of them, which is longer than a stage of a small
+ * network: so it is tried for a while first. */
+static void lock(struct ex_engine_queues *queues) {
+  for (int32_t i = 0; i < LOCK_TRIES; i++) {
+    if (pthread_mutex_trylock(&queues->lock) == 0) return;
+    relax();
+  }
+  pthread_mutex_lock(&queues->lock);
 }
 
 /* One worker, until every sample has left. */
@@ -147,7 +180,7 @@ static void work(void *context, int64_t task, int32_t index) {
   int32_t n_waits = 0;
   if (worker->profiled) worker->lap = ex__now_ns();
   while (batch.n > 0 || atomic_load(&queues->n_here) > 0) {
-    pthread_mutex_lock(&queues->lock);
+    lock(queues);
     if (batch.n > 0) give_back(queues, &batch);
     take(queues, &batch);
     pthread_mutex_unlock(&queues->lock);
