@@ -70,6 +70,22 @@ struct fast_conv_weight {
   float *dweight;
 };
 
+/* `n` max pooling windows side by side, all of `height` by `width` pixels. A
+ * byte per output says which tap won, counted row by row; the first on ties,
+ * and a NaN. Arrays of gradients take the places of `in` and `out`. */
+struct fast_pool {
+  float *in;       /* first tap of the first window; written by backward alone */
+  int64_t in_ld;   /* floats from pixel to pixel */
+  int64_t in_row;  /* from row to row */
+  int64_t in_step; /* from window to window */
+  float *out;      /* read by backward alone */
+  int64_t out_ld;
+  uint8_t *won; /* [n][channels] */
+  int32_t n, height, width, channels;
+  bool write; /* backward: over what is there, instead of adding; windows must not overlap */
+};
+enum { FAST_POOL_CHANNELS = 4 }; /* at least */
+
 struct fast_loops {
   const char *name; /* "avx512", "avx2", "base" */
   /* sum += Σ(x − pivot), sum_of_products += Σ(x − pivot)² */
@@ -90,6 +106,8 @@ struct fast_loops {
    * are read too. */
   void (*conv_dots)(const struct fast_conv *conv);
   void (*conv_weight)(const struct fast_conv_weight *conv);
+  void (*max_pool)(const struct fast_pool *pool);
+  void (*max_pool_grad)(const struct fast_pool *pool);
 };
 
 /* Before loops over arrays of vectors that shall be registers. */

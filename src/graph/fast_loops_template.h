@@ -61,6 +61,62 @@ NORM_LOOP(norm_grad_sums)
 NORM_LOOP(norm_grad)
 #undef NORM_LOOP
 
+/* ---- pooling: the widest register that the channels fill ---------------- */
+
+#define POOL(name) name##_by4
+#define WIDTH 4
+#include "graph/fast_pool_template.h"
+#undef POOL
+#undef WIDTH
+#if LANES >= 8
+#define POOL(name) name##_by8
+#define WIDTH 8
+#include "graph/fast_pool_template.h"
+#undef POOL
+#undef WIDTH
+#endif
+#if LANES >= 16
+#define POOL(name) name##_by16
+#define WIDTH 16
+#include "graph/fast_pool_template.h"
+#undef POOL
+#undef WIDTH
+#endif
+
+LOOPS_TARGET static void max_pool(const struct fast_pool *pool) {
+#if LANES >= 16
+  if (pool->channels >= 16) {
+    max_windows_by16(pool);
+    return;
+  }
+#endif
+#if LANES >= 8
+  if (pool->channels >= 8) {
+    max_windows_by8(pool);
+    return;
+  }
+#endif
+  max_windows_by4(pool);
+}
+
+LOOPS_TARGET static void max_pool_grad(const struct fast_pool *pool) {
+#if LANES >= 16
+  if (pool->channels >= 16) {
+    max_grad_windows_by16(pool);
+    return;
+  }
+#endif
+#if LANES >= 8
+  if (pool->channels >= 8) {
+    max_grad_windows_by8(pool);
+    return;
+  }
+#endif
+  max_grad_windows_by4(pool);
+}
+
+/* ---- element by element ------------------------------------------------- */
+
 LOOPS_TARGET static void relu(int64_t n, const float *x, float *y) {
   for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
 }
@@ -220,4 +276,6 @@ const struct fast_loops LOOPS = {
     .conv_dots = CONV_DOTS,
 #endif
     .conv_weight = conv_weight,
+    .max_pool = max_pool,
+    .max_pool_grad = max_pool_grad,
 };

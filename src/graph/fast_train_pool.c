@@ -7,7 +7,8 @@
  * channels-last order, one block of them in blocked order. Samples are shared
  * out among threads, so windows may overlap in backward. Max pooling keeps per
  * output which tap of its window won, one byte (kernels up to 15 × 15); ties go to the first tap and a
- * NaN wins, as in PyTorch.
+ * NaN wins, as in PyTorch. From FAST_POOL_CHANNELS channels on it is done by
+ * the loops of graph/fast_loops, a run of whole windows at a time.
  */
 #include <string.h>
 
@@ -67,6 +68,50 @@ static void max_window(const float *in, int64_t ld, int32_t width, struct ex_win
     }
 }
 
+/* What the loops need of one sample's group, window by window. */
+static struct fast_pool fast_pool_of(const struct pool_work *w, struct group in, struct group out,
+                                     uint8_t *won) {
+  const struct ex_pool *attr = w->call->step->node->attr;
+  int32_t stride = attr->stride > 0 ? attr->stride : attr->kernel;
+  return (struct fast_pool){.in = in.data,
+                            .in_ld = in.ld,
+                            .in_row = in.ld * w->in->shape.dim[2],
+                            .in_step = in.ld * stride,
+                            .out = out.data,
+                            .out_ld = out.ld,
+                            .won = won,
+                            .channels = w->lanes,
+                            .write = stride >= attr->kernel && !w->call->add[0]};
+}
+
+/* How many windows from this one on, in its row, are whole along the row. */
+static int32_t whole_windows(const struct pool_work *w, int32_t column) {
+  const struct ex_pool *attr = w->call->step->node->attr;
+  int32_t stride = attr->stride > 0 ? attr->stride : attr->kernel;
+  int32_t room = w->in->shape.dim[2] + attr->pad - attr->kernel - column * stride;
+  if (column * stride < attr->pad || room < 0) return 0;
+  int32_t n = room / stride + 1, left = w->out->shape.dim[2] - column;
+  return n < left ? n : left;
+}
+
+static void run_windows(const struct pool_work *w, const struct fast_pool *group,
+                        void (*run)(const struct fast_pool *)) {
+  const struct ex_pool *attr = w->call->step->node->attr;
+  struct fast_pool pool = *group;
+  for (int32_t row = 0; row < w->out->shape.dim[1]; row++)
+    for (int32_t column = 0; column < w->out->shape.dim[2]; column += pool.n) {
+      struct ex_window at = ex__window_at(attr, &w->in->shape, row, column);
+      int32_t whole = whole_windows(w, column);
+      pool.n = whole > 0 ? whole : 1;
+      pool.height = at.bottom - at.top;
+      pool.width = at.right - at.left;
+      pool.in = group->in + at.top * pool.in_row + at.left * pool.in_ld;
+      run(&pool);
+      pool.out += pool.n * pool.out_ld;
+      pool.won += pool.n * pool.channels;
+    }
+}
+
 static float divisor(const struct ex_pool *attr, struct ex_window at) {
   int32_t inside = (at.bottom - at.top) * (at.right - at.left);
   return (float)(attr->count_include_pad ? at.padded : inside);
@@ -91,6 +136,11 @@ static void forward_group(const struct pool_work *w, int64_t sample, int32_t g) 
   struct group to = group_at(w->out, call->out, sample, g, w->lanes);
   uint8_t *won = call->saved; /* max pooling alone saves */
   if (won != NULL) won += (sample * w->groups + g) * w->out->plane * w->lanes;
+  if (won != NULL && w->lanes >= FAST_POOL_CHANNELS) {
+    struct fast_pool pool = fast_pool_of(w, from, to, won);
+    run_windows(w, &pool, train_of(call->program)->loops->max_pool);
+    return;
+  }
   for (int32_t row = 0; row < w->out->shape.dim[1]; row++)
     for (int32_t column = 0; column < w->out->shape.dim[2]; column++) {
       struct ex_window at = ex__window_at(attr, shape, row, column);
@@ -136,6 +186,10 @@ static void spread_mean(float *din, int64_t ld, int32_t width, struct ex_window 
 }
 
 static void clear_group(const struct pool_work *w, struct group to) {
+  if (to.ld == w->lanes) {
+    memset(to.data, 0, (size_t)(w->in->plane * w->lanes) * sizeof *to.data);
+    return;
+  }
   for (int32_t p = 0; p < w->in->plane; p++)
     memset(to.data + p * to.ld, 0, (size_t)w->lanes * sizeof *to.data);
 }
@@ -146,9 +200,14 @@ static void backward_group(const struct pool_work *w, int64_t sample, int32_t g)
   const struct ex_shape *shape = &w->in->shape;
   struct group to = group_at(w->in, call->din[0], sample, g, w->lanes);
   struct group from = group_at(w->out, call->dout, sample, g, w->lanes);
-  const uint8_t *won = call->saved; /* max pooling alone saves */
+  uint8_t *won = call->saved; /* max pooling alone saves */
   if (won != NULL) won += (sample * w->groups + g) * w->out->plane * w->lanes;
   if (!call->add[0]) clear_group(w, to);
+  if (won != NULL && w->lanes >= FAST_POOL_CHANNELS) {
+    struct fast_pool pool = fast_pool_of(w, to, from, won);
+    run_windows(w, &pool, train_of(call->program)->loops->max_pool_grad);
+    return;
+  }
   for (int32_t row = 0; row < w->out->shape.dim[1]; row++)
     for (int32_t column = 0; column < w->out->shape.dim[2]; column++) {
       struct ex_window at = ex__window_at(attr, shape, row, column);
