@@ -138,6 +138,18 @@ void ex__method_clear_seeds(const struct ex_loss_call *call) {
   }
 }
 
+static double work_share(const struct ex_cost *cost, int32_t point, int32_t n_points) {
+  int64_t full = cost->direct_macs[n_points - 1];
+  return full > 0 ? (double)cost->direct_macs[point] / (double)full
+                  : (double)(point + 1) / n_points;
+}
+
+double ex__method_ramp(const struct ex_loss_call *call, int32_t point, double ceiling) {
+  if (point == call->n_points - 1) return ceiling < 0 ? 1 : ceiling;
+  if (ceiling < 0) ceiling = work_share(call->cost, point, call->n_points);
+  return fmin(ceiling, 0.01 + (call->epoch + 1) * ceiling / call->n_epochs);
+}
+
 void ex__method_flow(struct ex_flows *flows, struct ex_flow flow) {
   if (flows->n < EX_MAX_FLOWS) flows->flow[flows->n++] = flow;
 }

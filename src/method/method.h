@@ -152,6 +152,10 @@ double ex__method_loss(const struct ex_method *method, const void *values, void 
 double ex__method_cross_entropy(const struct ex_loss_call *call, int32_t point, double factor,
                                 double smoothing);
 
+/* SDN's ramped weight (Kaya et al., ICML 2019) of a point: min(C, 0.01 + e · C / E)
+ * in epoch e from 1 of E; 1 at the last point. `ceiling` C; below 0: the work of
+ * going straight to the point, as a share of going to the last. */
+double ex__method_ramp(const struct ex_loss_call *call, int32_t point, double ceiling);
 /* Adds a flow. EX_MAX_FLOWS are enough for a flow per reader of the value that
  * each head reads; more are a programming error, and are dropped. */
 void ex__method_flow(struct ex_flows *flows, struct ex_flow flow);

@@ -20,8 +20,6 @@
  * table unless `weights` gives it. Fixed and ramped sums are not normalised:
  * more exits or larger weights mean larger steps, as in those three papers.
  */
-#include <math.h>
-
 #include "method/method.h"
 
 enum joint_form { FORM_FIXED, FORM_LINEAR, FORM_RAMPED };
@@ -60,24 +58,13 @@ static enum ex_status check(const void *values, int32_t n_points, struct ex_erro
   return EX_OK;
 }
 
-/* The work of going straight to this exit, as a share of going to the last. */
-static double work_share(const struct ex_cost *cost, int32_t point, int32_t n_points) {
-  int64_t full = cost->direct_macs[n_points - 1];
-  return full > 0 ? (double)cost->direct_macs[point] / (double)full
-                  : (double)(point + 1) / n_points;
-}
-
 static double weight_of(const struct joint *joint, const struct ex_loss_call *call, int32_t k) {
   int32_t n = call->n_points;
+  bool given = joint->weights.n > 0;
   switch ((enum joint_form)joint->form) {
-    case FORM_FIXED: return joint->weights.n > 0 ? joint->weights.value[k] : 1;
+    case FORM_FIXED: return given ? joint->weights.value[k] : 1;
     case FORM_LINEAR: return (k + 1) / (0.5 * n * (n + 1.0));
-    case FORM_RAMPED: {
-      if (k == n - 1) return joint->weights.n > 0 ? joint->weights.value[k] : 1;
-      double ceiling =
-          joint->weights.n > 0 ? joint->weights.value[k] : work_share(call->cost, k, n);
-      return fmin(ceiling, 0.01 + (call->epoch + 1) * ceiling / call->n_epochs);
-    }
+    case FORM_RAMPED: return ex__method_ramp(call, k, given ? joint->weights.value[k] : -1);
   }
   return 1;
 }

@@ -43,6 +43,19 @@ int32_t ex__net_point_of(const ex_net *net, int32_t stage) {
   return -1;
 }
 
+void ex__net_reached(const ex_net *net, uint32_t *reached) {
+  int32_t n = ex__graph_n_nodes(net->graph);
+  memset(reached, 0, (size_t)n * sizeof *reached);
+  for (int32_t p = 0; p < net->n_points; p++) {
+    reached[net->points[p].output] |= UINT32_C(1) << p;
+    if (net->points[p].gate >= 0) reached[net->points[p].gate] |= UINT32_C(1) << p;
+  }
+  for (int32_t id = n - 1; id >= 0; id--) {
+    const struct ex_node *node = ex__graph_node(net->graph, id);
+    for (int32_t i = 0; i < node->n_in; i++) reached[node->in[i]] |= reached[id];
+  }
+}
+
 uint32_t ex__net_closure(const ex_net *net, int32_t point) {
   uint32_t closure = 1u << point;
   for (int32_t p = point; p >= 0; p--)

@@ -73,6 +73,9 @@ enum ex_status ex__net_digest(const ex_net *net, char *text /* EX_DIGEST_TEXT */
 
 /* Of points, as bits: `point` and all earlier points whose heads its answer needs. */
 uint32_t ex__net_closure(const ex_net *net, int32_t point);
+/* Of every node of the graph, as bits: the points whose output or gate depends on
+ * it, and so on its tensors. reached [n_nodes] */
+void ex__net_reached(const ex_net *net, uint32_t *reached);
 /* The point of a stage; −1: none. */
 int32_t ex__net_point_of(const ex_net *net, int32_t stage);
 

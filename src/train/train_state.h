@@ -71,7 +71,7 @@ struct ex_training {
   ex_slabs **ahead;     /* [n_moments] for looking ahead; NULL: no step is the method's own */
   /* Where the method merges; else NULL. All lists of slabs end with a NULL. */
   ex_slabs **point_grads; /* [n_points] of single exits */
-  uint32_t *reached;      /* [n_tensors] points whose loss reaches it */
+  uint32_t *reached;      /* [n_nodes] points whose loss reaches it */
 
   ex_feed *feed;
   int32_t *y; /* [batch] */

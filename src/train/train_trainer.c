@@ -79,26 +79,6 @@ static void forget(struct ex_trainer *trainer) {
 
 /* ---- opening --------------------------------------------------------------- */
 
-/* Which points' losses reach each tensor: backwards from their outputs and
- * gates through the graph. */
-static enum ex_status find_reached(struct ex_training *training, struct ex_error *err) {
-  const ex_net *net = training->job->net;
-  int32_t n = ex__graph_n_nodes(net->graph);
-  uint32_t *reached = ex__calloc((size_t)n, sizeof *reached);
-  if (reached == NULL) return ex__fail(err, EX_ENOMEM, "training: no memory to merge gradients");
-  for (int32_t p = 0; p < net->n_points; p++) {
-    reached[net->points[p].output] |= UINT32_C(1) << p;
-    if (net->points[p].gate >= 0) reached[net->points[p].gate] |= UINT32_C(1) << p;
-  }
-  for (int32_t id = n - 1; id >= 0; id--) {
-    const struct ex_node *node = ex__graph_node(net->graph, id);
-    for (int32_t i = 0; i < node->n_in; i++) reached[node->in[i]] |= reached[id];
-    for (int32_t t = 0; t < node->n_tensors; t++) training->reached[node->tensor[t]] = reached[id];
-  }
-  ex__free(reached);
-  return EX_OK;
-}
-
 static enum ex_status take_slabs(const ex_graph *graph, int32_t n, ex_slabs ***out) {
   *out = ex__calloc((size_t)n + 1, sizeof **out);
   if (*out == NULL) return EX_ENOMEM;
@@ -116,7 +96,7 @@ static enum ex_status take_memory(struct ex_training *training) {
   EX_TRY(take_slabs(graph, training->needs.work, &training->work));
   if (job->method->step != NULL) EX_TRY(take_slabs(graph, training->n_moments, &training->ahead));
   if (job->method->merge == NULL) return EX_OK;
-  training->reached = ex__calloc((size_t)ex__graph_n_tensors(graph), sizeof *training->reached);
+  training->reached = ex__calloc((size_t)ex__graph_n_nodes(graph), sizeof *training->reached);
   if (training->reached == NULL) return EX_ENOMEM;
   return take_slabs(graph, job->net->n_points, &training->point_grads);
 }
@@ -126,7 +106,7 @@ enum ex_status ex__trainer_open(struct ex_training *training, struct ex_error *e
   if (take_memory(training) != EX_OK)
     return ex__fail(err, EX_ENOMEM, "training: no memory for what method %s keeps",
                     job->method->name);
-  if (job->method->merge != NULL) EX_TRY(find_reached(training, err));
+  if (job->method->merge != NULL) ex__net_reached(job->net, training->reached);
   if (job->method->start != NULL)
     job->method->start(job->method_values, job->net, job->seed, training->method_state);
   training->trainer = (struct ex_trainer){.self = training,
@@ -217,8 +197,8 @@ static void plain_step(struct ex_training *training) {
 /* Whether the merge decides about this tensor: a parameter that is trained, and
  * that the losses of at least two points reach. */
 static bool is_shared(const struct ex_training *training, int32_t tensor) {
-  uint32_t points = training->reached[tensor];
   const struct ex_tensor_info *info = ex__graph_tensor(training->job->net->graph, tensor);
+  uint32_t points = training->reached[info->node];
   return info->role != EX_ROLE_BUFFER && (points & (points - 1)) != 0 &&
          ex__stepper_trains(training->stepper, tensor);
 }
