@@ -162,5 +162,7 @@ void ex__method_flow(struct ex_flows *flows, struct ex_flow flow);
 /* The value of a body that the head of `point` reads: the feature map that is
  * handed to the classifier. The first of several; −1 where it reads none. */
 int32_t ex__method_feature(const ex_net *net, int32_t point);
+/* Adds the flows of gradient equilibrium (method_equilibrium.c). */
+void ex__method_equalise(const ex_net *net, struct ex_flows *flows);
 
 #endif

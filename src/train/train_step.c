@@ -140,14 +140,19 @@ static enum ex_status bind_factor(ex_stepper *stepper, const struct segment *seg
   return EX_OK;
 }
 
+/* Whether it leaves the gradient as it is. */
+static bool is_plain(const ex_stepper *stepper, const struct ex_flow *flow) {
+  int32_t channels = ex__graph_node(stepper->net->graph, flow->value)->shape.dim[0];
+  return flow->scale == 1 && flow->from == 0 && (flow->to == 0 || flow->to >= channels);
+}
+
 static enum ex_status bind_leak(ex_stepper *stepper, const struct segment *segment, int32_t i,
                                 struct ex_error *err) {
   int32_t index = (int32_t)(segment - stepper->segments), id = segment->in_id[i];
   const struct ex_flow *flow = find_flow(stepper, index, id);
   struct leak *leak = &segment->leak[i];
   leak->stopped = !sends_gradient(stepper, index, id);
-  if (leak->stopped || flow == NULL || (flow->scale == 1 && flow->from == 0 && flow->to == 0))
-    return EX_OK;
+  if (leak->stopped || flow == NULL || is_plain(stepper, flow)) return EX_OK;
   return bind_factor(stepper, segment, flow, leak, err);
 }
 
