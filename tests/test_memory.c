@@ -13,21 +13,6 @@ static void blocks_are_aligned_and_zeroed(void **state) {
   }
 }
 
-/* Below and above the size of a huge page, and not a multiple of one. */
-static void large_blocks_are_aligned_and_zeroed(void **state) {
-  (void)state;
-  for (size_t n = 1000; n < 8000000; n *= 13) {
-    unsigned char *block = ex__calloc_large(n, 3);
-    assert_non_null(block);
-    assert_int_equal((uintptr_t)block % 64, 0);
-    for (size_t i = 0; i < 3 * n; i++)
-      if (block[i] != 0) fail_msg("byte %zu of %zu is %d", i, 3 * n, block[i]);
-    memset(block, 1, 3 * n);
-    ex__free(block);
-  }
-  assert_null(ex__calloc_large(SIZE_MAX / 2, 3));
-}
-
 static void overflow_is_refused(void **state) {
   (void)state;
   size_t out;
@@ -54,7 +39,6 @@ static void growing_keeps_and_zeroes(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(blocks_are_aligned_and_zeroed),
-      cmocka_unit_test(large_blocks_are_aligned_and_zeroed),
       cmocka_unit_test(overflow_is_refused),
       cmocka_unit_test(growing_keeps_and_zeroes),
   };

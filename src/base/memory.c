@@ -5,48 +5,29 @@
  * Blocks are aligned to 64 bytes (a cache line and an AVX-512 register).
  * Growing therefore allocates and copies: realloc would lose the alignment.
  */
-#define _DEFAULT_SOURCE 1 /* madvise */
 #include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
 
-enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20 };
+enum { ALIGNMENT = 64 };
 
 bool ex__mul_size(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
 
 bool ex__add_size(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
 
-static void *aligned(size_t alignment, size_t count, size_t size) {
+void *ex__alloc(size_t count, size_t size) {
   size_t bytes;
-  if (!ex__mul_size(count, size, &bytes) || bytes > PTRDIFF_MAX - alignment) return NULL;
+  if (!ex__mul_size(count, size, &bytes) || bytes > PTRDIFF_MAX - ALIGNMENT) return NULL;
   void *block = NULL;
-  if (posix_memalign(&block, alignment, bytes > 0 ? bytes : 1) != 0) return NULL;
+  if (posix_memalign(&block, ALIGNMENT, bytes > 0 ? bytes : 1) != 0) return NULL;
   return block;
 }
-
-void *ex__alloc(size_t count, size_t size) { return aligned(ALIGNMENT, count, size); }
 
 void *ex__calloc(size_t count, size_t size) {
   void *block = ex__alloc(count, size);
   if (block != NULL) memset(block, 0, count * size);
   return block;
-}
-
-void *ex__calloc_large(size_t count, size_t size) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  size_t bytes;
-  if (ex__mul_size(count, size, &bytes) && bytes >= HUGE_PAGE) {
-    void *block = aligned(HUGE_PAGE, count, size);
-    if (block == NULL) return NULL;
-    (void)madvise(block, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* or small pages */
-    return memset(block, 0, bytes);
-  }
-#endif
-  return ex__calloc(count, size);
 }
 
 void *ex__grow(void *old, size_t old_count, size_t new_count, size_t size) {

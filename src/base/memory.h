@@ -16,10 +16,6 @@
 void *ex__calloc(size_t count, size_t size);
 /* Not zeroed, 64-byte aligned. */
 void *ex__alloc(size_t count, size_t size);
-/* As ex__calloc, for arrays that are read in one long run again and again: on
- * huge pages where the system gives them, so that a walk through them misses no
- * translation. */
-void *ex__calloc_large(size_t count, size_t size);
 /* Keeps the first old_count elements, zeroes the rest; on failure `old` lives. */
 void *ex__grow(void *old, size_t old_count, size_t new_count, size_t size);
 char *ex__strdup(const char *text);

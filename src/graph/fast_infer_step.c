@@ -32,7 +32,7 @@ enum ex_status ex__fast_make_weights(struct fast_step *step, int64_t n_weights, 
                                      struct ex_error *err) {
   step->n_weights = n_weights;
   step->n_bias = n_bias;
-  step->weights = ex__calloc_large((size_t)n_weights, sizeof(float));
+  step->weights = ex__calloc((size_t)n_weights, sizeof(float));
   step->bias = ex__calloc((size_t)n_bias, sizeof(float));
   if (step->weights != NULL && step->bias != NULL) return EX_OK;
   return ex__fail(err, EX_ENOMEM, "%s: no memory for its weights", step->node->op->name);
