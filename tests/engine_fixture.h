@@ -110,20 +110,26 @@ static inline void fixture_trace(struct fixture *f) {
     f->trace->stage[p] = net->points[p].stage;
     f->trace->closure[p] = ex__net_closure(net, p);
   }
+  assert_ok(ex__trace_derive(f->trace, &net->transform, &err), &err);
   ex__free(state);
   ex__lane_free(lane);
   ex__compiled_free(compiled);
 }
 
-static inline struct fixture *fixture_new(void) {
+static inline struct fixture *fixture_new_with(const struct ex_transform *transform) {
   struct fixture *f = ex__calloc(1, sizeof *f);
   assert_non_null(f);
   f->own.net = fixture_net();
+  f->own.net->transform = *transform;
   f->own.preprocess = (struct ex_preprocess){true, 1, {0.5}, {0.16}};
   f->model = &f->own;
   fixture_inputs(f);
   fixture_trace(f);
   return f;
+}
+
+static inline struct fixture *fixture_new(void) {
+  return fixture_new_with(&(struct ex_transform){.kind = EX_TRANSFORM_IDENTITY});
 }
 
 static inline void fixture_free(struct fixture *f) {

@@ -12,6 +12,13 @@ static int setup(void **state) {
   return 0;
 }
 
+/* Answers that add up: each needs all heads before it, whatever is jumped over. */
+static int setup_additive(void **state) {
+  const struct ex_transform additive = {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.5};
+  *state = fixture_new_with(&additive);
+  return 0;
+}
+
 static int teardown(void **state) {
   fixture_free(*state);
   return 0;
@@ -277,5 +284,6 @@ int main(void) {
       cmocka_unit_test(bad_calls_are_refused),
       cmocka_unit_test(not_finite_goes_on),
   };
-  return cmocka_run_group_tests(tests, setup, teardown);
+  int failed = cmocka_run_group_tests(tests, setup, teardown);
+  return failed + cmocka_run_group_tests_name("additive", tests, setup_additive, teardown);
 }

@@ -5,7 +5,7 @@
 
 static void temperature_divides_and_one_keeps_the_bits(void **state) {
   (void)state;
-  struct ex_transform transform = {EX_TRANSFORM_TEMPERATURE, {2, {1, 2}}};
+  struct ex_transform transform = {.kind = EX_TRANSFORM_TEMPERATURE, .temperature = {2, {1, 2}}};
   const ex_real raw[] = {0.1f, -3.7f, 1e-30f};
   ex_real output[3];
   ex__transform_apply(&transform, 0, 3, raw, NULL, output);
@@ -18,16 +18,44 @@ static void temperature_divides_and_one_keeps_the_bits(void **state) {
   assert_int_equal(ex__transform_state_size(&transform, 3), 0);
 }
 
+/* F_n = f (1 − tⁿ) / (1 − t) for a constant f; in place; t = 0 is the identity. */
+static void additive_adds_what_came_before(void **state) {
+  (void)state;
+  const struct ex_transform transform = {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.5};
+  ex_real held[2];
+  assert_int_equal(ex__transform_state_size(&transform, 2), 2);
+  for (int sample = 0; sample < 2; sample++) {
+    ex__transform_start(&transform, 2, held);
+    for (int n = 1; n <= 4; n++) {
+      ex_real output[2] = {3, -1};
+      ex__transform_apply(&transform, n - 1, 2, output, held, output);
+      double factor = (1 - 1.0 / (1 << n)) / 0.5; /* exact in binary */
+      assert_true(output[0] == (ex_real)(3 * factor) && output[1] == (ex_real)-factor);
+      assert_int_equal(ex__transform_needs(&transform, n - 1), (1 << (n - 1)) - 1);
+    }
+  }
+  const struct ex_transform none = {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0};
+  const ex_real raw[] = {0.1f, -0.0f};
+  ex_real output[2];
+  ex__transform_apply(&none, 3, 2, raw, NULL, output);
+  assert_memory_equal(output, raw, sizeof raw);
+  assert_int_equal(ex__transform_state_size(&none, 2), 0);
+  assert_int_equal(ex__transform_needs(&none, 5), 0);
+}
+
 static void json_round_trip(void **state) {
   (void)state;
-  const struct ex_transform transforms[] = {{EX_TRANSFORM_IDENTITY, {0}},
-                                            {EX_TRANSFORM_TEMPERATURE, {2, {0.1, 3}}}};
-  for (int i = 0; i < 2; i++) {
+  const struct ex_transform transforms[] = {
+      {.kind = EX_TRANSFORM_IDENTITY},
+      {.kind = EX_TRANSFORM_TEMPERATURE, .temperature = {2, {0.1, 3}}},
+      {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.3}};
+  for (int i = 0; i < 3; i++) {
     struct ex_error err;
     struct ex_transform back;
     json_t *json = ex__transform_to_json(&transforms[i]);
     assert_ok(ex__transform_from_json(json, 2, &back, &err), &err);
     assert_int_equal(back.kind, transforms[i].kind);
+    assert_true(back.factor == transforms[i].factor);
     assert_int_equal(back.temperature.n, transforms[i].temperature.n);
     for (int k = 0; k < back.temperature.n; k++)
       assert_true(back.temperature.value[k] == transforms[i].temperature.value[k]);
@@ -48,6 +76,8 @@ static void hostile_json_is_refused(void **state) {
   (void)state;
   refuse("[]", EX_EFORMAT, "kind");
   refuse("{\"kind\": \"boost\"}", EX_EUNSUPPORTED, "boost");
+  refuse("{\"kind\": \"additive\"}", EX_EFORMAT, "factor");
+  refuse("{\"kind\": \"additive\", \"factor\": 1.5}", EX_EFORMAT, "[0, 1]");
   refuse("{\"kind\": \"temperature\"}", EX_EFORMAT, "temperature");
   refuse("{\"kind\": \"temperature\", \"temperature\": [1]}", EX_EFORMAT, "1 temperatures for 2");
   refuse("{\"kind\": \"temperature\", \"temperature\": [1, 0]}", EX_EFORMAT, "temperature 1");
@@ -57,6 +87,7 @@ static void hostile_json_is_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(temperature_divides_and_one_keeps_the_bits),
+      cmocka_unit_test(additive_adds_what_came_before),
       cmocka_unit_test(json_round_trip),
       cmocka_unit_test(hostile_json_is_refused),
   };

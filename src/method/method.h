@@ -32,7 +32,7 @@
 enum { EX_MAX_METHOD_VALUES = 2048 }; /* bytes */
 
 /* What a phase of training moves. "Trunk" is all bodies and the last head
- * (with the heads that it needs): the network without its exits. */
+ * (with the heads that it reads): the network without its exits. */
 enum ex_phase {
   EX_PHASE_ALL,
   EX_PHASE_HEADS, /* the trunk is frozen: no gradient, momentum, decay, statistics or dropout */
@@ -55,6 +55,8 @@ struct ex_loss_call {
   const struct ex_cost *cost;
   ex_real *scratch; /* [ex__loss_scratch_size(n, n_outputs)]; every call of
                        ex__method_cross_entropy overwrites all of it */
+  void *own;        /* [needs.scratch] bytes, aligned for any type; lost between two steps */
+  const struct ex_transform *transform; /* of the net: raw outputs → answers */
   /* Results. Gradients are ADDED. A mean is over the labelled samples of the
    * batch: class weights do not enter its denominator (their mean over the
    * training set is 1), so that the step does not depend on which classes a

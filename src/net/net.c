@@ -56,12 +56,17 @@ void ex__net_reached(const ex_net *net, uint32_t *reached) {
   }
 }
 
-uint32_t ex__net_closure(const ex_net *net, int32_t point) {
-  uint32_t closure = 1u << point;
+static uint32_t close_over(const ex_net *net, int32_t point, bool answers) {
+  uint32_t closure = UINT32_C(1) << point;
   for (int32_t p = point; p >= 0; p--)
-    if (closure >> p & 1) closure |= net->points[p].needs;
+    if (closure >> p & 1)
+      closure |= net->points[p].needs | (answers ? ex__transform_needs(&net->transform, p) : 0);
   return closure;
 }
+
+uint32_t ex__net_closure(const ex_net *net, int32_t point) { return close_over(net, point, true); }
+
+uint32_t ex__net_reads(const ex_net *net, int32_t point) { return close_over(net, point, false); }
 
 /* ---- digest --------------------------------------------------------------- */
 

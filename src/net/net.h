@@ -4,8 +4,8 @@
  * which an answer can be taken.
  *
  * An answer point has a head (raw outputs), optionally a gate (one score), and
- * names the earlier points whose heads its own answer needs: going there runs
- * and charges that closure. A row of stages with a point after each is the
+ * names the earlier points whose heads its own head reads: going there runs
+ * and charges that closure, and what the exit transform needs beside it. A row of stages with a point after each is the
  * default. Body, head and gate of a stage are segments of the graph of their
  * own (ex__net_segment), so that each can be run, skipped and charged apart.
  *
@@ -40,7 +40,7 @@ struct ex_point {
   int32_t stage;  /* whose body must have run; one point per stage, in ascending order */
   int32_t output; /* value: raw outputs of the head [n_outputs] */
   int32_t gate;   /* value: one score [1]; −1: none */
-  uint32_t needs; /* bit p: the head of the earlier point p must have run */
+  uint32_t needs; /* bit p: its head reads the head of the earlier point p */
 };
 
 typedef struct ex_net ex_net;
@@ -71,8 +71,11 @@ enum ex_status ex__net_allocate(ex_net *net, struct ex_error *err);
 /* SHA-256 over sorted (name, dtype, shape, bytes) of parameters and buffers. */
 enum ex_status ex__net_digest(const ex_net *net, char *text /* EX_DIGEST_TEXT */);
 
-/* Of points, as bits: `point` and all earlier points whose heads its answer needs. */
+/* Of points, as bits: `point` and all earlier points whose heads its answer needs,
+ * because its head reads theirs or because the exit transform adds them up. */
 uint32_t ex__net_closure(const ex_net *net, int32_t point);
+/* The same for its raw output: what the transform needs is left out. */
+uint32_t ex__net_reads(const ex_net *net, int32_t point);
 /* Of every node of the graph, as bits: the points whose output or gate depends on
  * it, and so on its tensors. reached [n_nodes] */
 void ex__net_reached(const ex_net *net, uint32_t *reached);

@@ -5,6 +5,10 @@
  * Temperature scaling (Guo et al., ICML 2017) divides in double and rounds
  * once, so that a temperature of 1 returns the same bits. It changes neither
  * the label nor the order of confidence within one exit, only between exits.
+ *
+ * Additive (BoostNet, Yu et al., AAAI 2023): F_n = f_n + t · F_{n−1}, in double
+ * and rounded once; the state is F of the point before. With t = 0 it is the
+ * identity, bits included, and nobody's head is needed.
  */
 #include "net/transform.h"
 
@@ -17,29 +21,41 @@ static const double least_temperature = 1e-6, largest_temperature = 1e6;
 static const char *const kinds[] = {
     [EX_TRANSFORM_IDENTITY] = "identity",
     [EX_TRANSFORM_TEMPERATURE] = "temperature",
+    [EX_TRANSFORM_ADDITIVE] = "additive",
 };
 
+static bool accumulates(const struct ex_transform *transform) {
+  return transform->kind == EX_TRANSFORM_ADDITIVE && transform->factor != 0;
+}
+
+uint32_t ex__transform_needs(const struct ex_transform *transform, int32_t point) {
+  return accumulates(transform) ? (UINT32_C(1) << point) - 1 : 0;
+}
+
 int32_t ex__transform_state_size(const struct ex_transform *transform, int32_t n_outputs) {
-  (void)transform;
-  (void)n_outputs;
-  return 0;
+  return accumulates(transform) ? n_outputs : 0;
 }
 
 void ex__transform_start(const struct ex_transform *transform, int32_t n_outputs, ex_real *state) {
-  (void)transform;
-  (void)n_outputs;
-  (void)state;
+  int32_t size = ex__transform_state_size(transform, n_outputs);
+  for (int32_t i = 0; i < size; i++) state[i] = 0;
 }
 
 void ex__transform_apply(const struct ex_transform *transform, int32_t point, int32_t n_outputs,
                          const ex_real *raw, ex_real *state, ex_real *output) {
-  (void)state;
+  if (accumulates(transform)) {
+    for (int32_t i = 0; i < n_outputs; i++)
+      output[i] = state[i] = (ex_real)(raw[i] + transform->factor * state[i]);
+    return;
+  }
   double divisor =
       transform->kind == EX_TRANSFORM_TEMPERATURE ? transform->temperature.value[point] : 1;
   for (int32_t i = 0; i < n_outputs; i++) output[i] = (ex_real)(raw[i] / divisor);
 }
 
 json_t *ex__transform_to_json(const struct ex_transform *transform) {
+  if (transform->kind == EX_TRANSFORM_ADDITIVE)
+    return json_pack("{s:s, s:f}", "kind", kinds[transform->kind], "factor", transform->factor);
   json_t *json = json_pack("{s:s}", "kind", kinds[transform->kind]);
   if (json == NULL || transform->kind != EX_TRANSFORM_TEMPERATURE) return json;
   json_t *list = json_array();
@@ -70,6 +86,13 @@ static enum ex_status read_temperature(const json_t *json, int32_t n_points, str
   return EX_OK;
 }
 
+static enum ex_status read_factor(const json_t *json, double *out, struct ex_error *err) {
+  const json_t *factor = json_object_get(json, "factor");
+  *out = json_number_value(factor); /* 0 where it is none */
+  if (json_is_number(factor) && *out >= 0 && *out <= 1) return EX_OK;
+  return ex__fail(err, EX_EFORMAT, "transform: factor must be a number in [0, 1]");
+}
+
 enum ex_status ex__transform_from_json(const json_t *json, int32_t n_points,
                                        struct ex_transform *out, struct ex_error *err) {
   *out = (struct ex_transform){0};
@@ -78,9 +101,12 @@ enum ex_status ex__transform_from_json(const json_t *json, int32_t n_points,
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     if (strcmp(kinds[i], name) != 0) continue;
     out->kind = (enum ex_transform_kind)i;
+    if (out->kind == EX_TRANSFORM_ADDITIVE) return read_factor(json, &out->factor, err);
     if (out->kind != EX_TRANSFORM_TEMPERATURE) return EX_OK;
     return read_temperature(json, n_points, &out->temperature, err);
   }
   return ex__fail(err, EX_EUNSUPPORTED,
-                  "transform: kind = \"%.40s\"; must be identity or temperature", name);
+                  "transform: kind = \"%.40s\"; must be identity, temperature or "
+                  "additive",
+                  name);
 }

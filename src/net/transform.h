@@ -5,8 +5,12 @@
  * one sample. Trace, engine and export use this one code.
  *
  * `temperature` divides by a positive number per point, and 1 leaves the bits
- * alone. Additive (boosting), geometric and product forms get their own lines
- * in transform.c when a method brings them; `kind` is written to files by name.
+ * alone. `additive` (boosting) adds the answer of the point before, times a
+ * factor. Geometric and product forms get their own lines in transform.c when a
+ * method brings them; `kind` is written to files by name.
+ *
+ * A kind that keeps state sees every point from the first to the one asked for,
+ * in order: ex__transform_needs tells ex__net_closure which heads that takes.
  */
 #ifndef EX_NET_TRANSFORM_H
 #define EX_NET_TRANSFORM_H
@@ -18,12 +22,16 @@
 #include "base/real.h"
 #include "base/status.h"
 
-enum ex_transform_kind { EX_TRANSFORM_IDENTITY, EX_TRANSFORM_TEMPERATURE };
+enum ex_transform_kind { EX_TRANSFORM_IDENTITY, EX_TRANSFORM_TEMPERATURE, EX_TRANSFORM_ADDITIVE };
 
 struct ex_transform {
   enum ex_transform_kind kind;
   struct ex_list temperature; /* per point, each > 0; temperature only */
+  double factor;              /* in [0, 1], of the earlier answer; additive only */
 };
+
+/* Bits of the earlier points whose raw outputs the answer at `point` needs. */
+uint32_t ex__transform_needs(const struct ex_transform *transform, int32_t point);
 
 /* Elements of running state per sample, for n_outputs; 0 where none is needed. */
 int32_t ex__transform_state_size(const struct ex_transform *transform, int32_t n_outputs);

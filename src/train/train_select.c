@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * train/train_select: a stepper that trains nothing, over a split in order.
- * The last batch is filled up with samples that were already counted.
+ * The last batch is filled up with samples that were already counted. What is
+ * judged are answers, behind the exit transform, as they will be given.
  */
 #include "train/train_select.h"
 
@@ -13,6 +14,8 @@ struct ex_selector {
   int32_t batch;
   int32_t *y;           /* [batch] */
   ex_real *probability; /* [n_outputs] */
+  ex_real *answer;      /* [n_outputs] */
+  ex_real *state;       /* of the exit transform */
 };
 
 enum ex_status ex__selector_new(const ex_net *net, const struct ex_stepper_options *options,
@@ -23,11 +26,15 @@ enum ex_status ex__selector_new(const ex_net *net, const struct ex_stepper_optio
   selector->net = net;
   selector->batch = options->batch;
   selector->y = ex__calloc((size_t)options->batch, sizeof *selector->y);
+  int32_t state = ex__transform_state_size(&net->transform, net->n_outputs);
   selector->probability = ex__calloc((size_t)net->n_outputs, sizeof *selector->probability);
+  selector->answer = ex__calloc((size_t)net->n_outputs, sizeof *selector->answer);
+  selector->state = ex__calloc((size_t)state + 1, sizeof *selector->state);
   struct ex_stepper_options frozen = *options;
   frozen.phase = EX_PHASE_NONE;
   enum ex_status status = EX_OK;
-  if (selector->y == NULL || selector->probability == NULL)
+  if (selector->y == NULL || selector->probability == NULL || selector->answer == NULL ||
+      selector->state == NULL)
     status = ex__fail(err, EX_ENOMEM, "training: no memory for an evaluation");
   else
     status = ex__stepper_new(net, &frozen, &selector->stepper, err);
@@ -43,6 +50,8 @@ void ex__selector_free(ex_selector *selector) {
   ex__stepper_free(selector->stepper);
   ex__free(selector->y);
   ex__free(selector->probability);
+  ex__free(selector->answer);
+  ex__free(selector->state);
   ex__free(selector);
 }
 
@@ -58,8 +67,11 @@ static void add_batch(ex_selector *selector, int32_t first, struct ex_select_res
     int32_t target = selector->y[i];
     if (target < 0) continue;
     sum->n++;
+    ex__transform_start(&net->transform, net->n_outputs, selector->state);
     for (int32_t p = 0; p < net->n_points; p++) {
-      const ex_real *row = output[p] + (int64_t)i * net->n_outputs;
+      ex_real *row = selector->answer;
+      ex__transform_apply(&net->transform, p, net->n_outputs,
+                          output[p] + (int64_t)i * net->n_outputs, selector->state, row);
       struct ex_answer answer;
       net->task->answer(row, net->n_outputs, selector->probability, &answer);
       sum->quality[p] += net->task->quality(&answer, target);

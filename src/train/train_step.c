@@ -29,7 +29,7 @@
 static void plan_segments(ex_stepper *stepper) {
   const ex_net *net = stepper->net;
   enum ex_phase phase = stepper->options.phase;
-  uint32_t trunk = ex__net_closure(net, net->n_points - 1);
+  uint32_t trunk = ex__net_reads(net, net->n_points - 1);
   for (int32_t s = 0; s < net->n_stages; s++)
     stepper->segments[ex__net_segment(s, EX_PART_BODY)] = (struct segment){
         .used = true, .trains = phase == EX_PHASE_ALL || phase == EX_PHASE_TRUNK, .stage = s};

@@ -171,6 +171,8 @@ static void begin(struct ex_training *training, uint64_t seed, struct ex_pace pa
                                          .n_epochs = phase->n,
                                          .cost = &training->cost,
                                          .scratch = training->scratch,
+                                         .own = training->method_scratch,
+                                         .transform = &job->net->transform,
                                          .doutput = ex__stepper_doutput(training->stepper),
                                          .dgate = ex__stepper_dgate(training->stepper),
                                          .point_loss = training->facts.point_loss};
