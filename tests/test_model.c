@@ -17,7 +17,8 @@ static ex_model *make_model(void) {
   static const char *const labels[] = {"T-shirt", "trousers", "pullover"};
   ex_net *net = nets_build(recipe, &gray, 3);
   nets_shake(net);
-  net->transform = (struct ex_transform){EX_TRANSFORM_TEMPERATURE, {2, {1.5, 0.25}}};
+  net->transform =
+      (struct ex_transform){.kind = EX_TRANSFORM_TEMPERATURE, .temperature = {2, {1.5, 0.25}}};
   ex_model *model;
   assert_ok(ex__model_new(net, &preprocess, labels, &model, &err), &err);
   return model;
