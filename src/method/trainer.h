@@ -29,6 +29,8 @@ struct ex_update {
 };
 static const struct ex_update ex_update_everything = {true, UINT32_MAX, UINT32_MAX};
 
+enum { EX_ALL_POINTS = -1 }; /* as a set of bits */
+
 struct ex_trainer {
   void *self;        /* the trainer's own */
   const ex_net *net; /* `update` moves its parameters, `forward` its buffers */
@@ -65,6 +67,11 @@ struct ex_trainer {
   void (*update)(struct ex_trainer *trainer, const ex_slabs *grads, struct ex_update what);
   /* out ← where that step would lead; nothing else moves, nothing is clipped. */
   void (*look_ahead)(struct ex_trainer *trainer, const ex_slabs *grads, ex_slabs *out);
+  /* out ← by × what look_ahead moves per unit of gradient, at these gradients.
+   * Optimisers are elementwise, so this is the derivative of look_ahead along
+   * `by`, and its transpose too. `out` is another slab than `by`. */
+  void (*sensitivity)(struct ex_trainer *trainer, const ex_slabs *grads, const ex_slabs *by,
+                      ex_slabs *out);
   /* Begins the moments anew. */
   void (*forget)(struct ex_trainer *trainer);
 };

@@ -159,3 +159,20 @@ void ex__optim_step(const ex_optim *optim, struct ex_pace pace, int64_t step, do
                          grads->data[chunk->slab] + chunk->offset, moment);
   }
 }
+
+void ex__optim_sensitivity(const ex_optim *optim, struct ex_pace pace, int64_t step,
+                           const ex_slabs *grads, ex_slabs *const *moments, const ex_slabs *by,
+                           ex_slabs *out) {
+  const struct ex_optim_step this_step = {
+      .options = optim->options, .pace = pace, .step = step, .scale = 1};
+  ex__slabs_zero(out);
+  for (int64_t c = 0; c < optim->n_chunks; c++) {
+    const struct chunk *chunk = &optim->chunks[c];
+    const ex_real *moment[EX_MAX_MOMENTS] = {NULL};
+    for (int32_t i = 0; i < optim->class->n_moments; i++)
+      moment[i] = moments[i]->data[chunk->slab] + chunk->offset;
+    optim->class->sensitivity(&this_step, chunk->count, grads->data[chunk->slab] + chunk->offset,
+                              moment, by->data[chunk->slab] + chunk->offset,
+                              out->data[chunk->slab] + chunk->offset);
+  }
+}

@@ -31,6 +31,9 @@ struct ex_optim_class {
   /* w [n] moves; g [n]; moment[i] [n]; decay: 0 or the weight decay. */
   void (*update)(const struct ex_optim_step *step, double decay, int64_t n, ex_real *w,
                  const ex_real *g, ex_real *const moment[EX_MAX_MOMENTS]);
+  /* out[i] = by[i] · d w[i] / d g[i] of that update; moments [n] as before it. */
+  void (*sensitivity)(const struct ex_optim_step *step, int64_t n, const ex_real *g,
+                      const ex_real *const moment[EX_MAX_MOMENTS], const ex_real *by, ex_real *out);
 };
 
 const struct ex_optim_class *ex__optim_class(enum ex_optimiser optimiser);
@@ -51,5 +54,10 @@ double ex__optim_norm(const ex_optim *optim, const ex_slabs *grads, struct ex_up
 void ex__optim_step(const ex_optim *optim, struct ex_pace pace, int64_t step, double scale,
                     struct ex_update what, ex_slabs *params, const ex_slabs *grads,
                     ex_slabs *const *moments);
+/* out ← by × d params / d grads of a step of everything that is trained, 0
+ * elsewhere; nothing moves. `out` is another slab than `by`. */
+void ex__optim_sensitivity(const ex_optim *optim, struct ex_pace pace, int64_t step,
+                           const ex_slabs *grads, ex_slabs *const *moments, const ex_slabs *by,
+                           ex_slabs *out);
 
 #endif

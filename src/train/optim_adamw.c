@@ -35,4 +35,24 @@ static void update(const struct ex_optim_step *step, double decay, int64_t n, ex
   }
 }
 
-const struct ex_optim_class ex__optim_adamw = {.name = "adamw", .n_moments = 2, .update = update};
+/* Through both moments. Where the second is zero so is the gradient, and the
+ * quotient rule has nothing to divide by: the limit from an exact zero is taken. */
+static void sensitivity(const struct ex_optim_step *step, int64_t n, const ex_real *g,
+                        const ex_real *const moment[EX_MAX_MOMENTS], const ex_real *by,
+                        ex_real *out) {
+  double beta1 = step->pace.momentum, beta2 = step->options->beta2, t = (double)step->step;
+  double correction = sqrt(1 - pow(beta2, t)), epsilon = step->options->epsilon;
+  double size = step->pace.learning_rate / (1 - pow(beta1, t));
+  for (int64_t i = 0; i < n; i++) {
+    double d = step->scale * (double)g[i];
+    double m = beta1 * (double)moment[0][i] + (1 - beta1) * d;
+    double spread = sqrt(beta2 * (double)moment[1][i] + (1 - beta2) * d * d);
+    double below = spread / correction + epsilon;
+    double turn = spread > 0 ? (1 - beta2) * d / (spread * correction) : 0; /* d below / d d */
+    double slope = ((1 - beta1) - m * turn / below) / below;
+    out[i] = (ex_real)(-size * step->scale * slope * (double)by[i]);
+  }
+}
+
+const struct ex_optim_class ex__optim_adamw = {
+    .name = "adamw", .n_moments = 2, .update = update, .sensitivity = sensitivity};

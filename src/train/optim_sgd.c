@@ -21,4 +21,15 @@ static void update(const struct ex_optim_step *step, double decay, int64_t n, ex
   }
 }
 
-const struct ex_optim_class ex__optim_sgd = {.name = "sgd", .n_moments = 1, .update = update};
+/* The gradient enters through d alone, which is linear in it. */
+static void sensitivity(const struct ex_optim_step *step, int64_t n, const ex_real *g,
+                        const ex_real *const moment[EX_MAX_MOMENTS], const ex_real *by,
+                        ex_real *out) {
+  (void)g, (void)moment;
+  double share = step->options->nesterov != 0 ? 1 + step->pace.momentum : 1;
+  ex_real factor = (ex_real)(-step->pace.learning_rate * step->scale * share);
+  for (int64_t i = 0; i < n; i++) out[i] = factor * by[i];
+}
+
+const struct ex_optim_class ex__optim_sgd = {
+    .name = "sgd", .n_moments = 1, .update = update, .sensitivity = sensitivity};

@@ -18,7 +18,7 @@
 #define EX_TRAIN_TRAIN_STEP_H
 
 #include "graph/program.h"
-#include "method/method.h"
+#include "method/trainer.h"
 
 typedef struct ex_stepper ex_stepper;
 
@@ -60,7 +60,6 @@ const ex_real *const *ex__stepper_gate(const ex_stepper *stepper);
 ex_real *const *ex__stepper_doutput(const ex_stepper *stepper);
 ex_real *const *ex__stepper_dgate(const ex_stepper *stepper);
 
-enum { EX_ALL_POINTS = -1 };
 /* After a forward: backward from the seeds at the points whose bit is set in
  * `points`, adding to pass->grads. May be called again, for other points or
  * into other slabs, before the next forward, unless `one_backward` is set. A seed that is zero everywhere is

@@ -72,6 +72,13 @@ static void look_ahead(struct ex_trainer *trainer, const ex_slabs *grads, ex_sla
                  ex_update_everything, out, grads, training->ahead);
 }
 
+static void sensitivity(struct ex_trainer *trainer, const ex_slabs *grads, const ex_slabs *by,
+                        ex_slabs *out) {
+  struct ex_training *training = training_of(trainer);
+  ex__optim_sensitivity(training->optim, pace_of(trainer), training->phase_step + 1, grads,
+                        training->moments, by, out);
+}
+
 static void forget(struct ex_trainer *trainer) {
   struct ex_training *training = training_of(trainer);
   for (int32_t i = 0; i < training->n_moments; i++) ex__slabs_zero(training->moments[i]);
@@ -123,6 +130,7 @@ enum ex_status ex__trainer_open(struct ex_training *training, struct ex_error *e
                                           .note = note,
                                           .update = update,
                                           .look_ahead = look_ahead,
+                                          .sensitivity = sensitivity,
                                           .forget = forget};
   return EX_OK;
 }
