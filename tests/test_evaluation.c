@@ -118,6 +118,32 @@ static void check_curve(const char *name, size_t n) {
   }
 }
 
+/* Accuracy of the budgeted curve in percent at a cost, the ends held. */
+static double budgeted_at(double cost) {
+  const json_t *curve = json_object_get(f.evaluation->json, "budgeted");
+  double x = 0, y = 0;
+  size_t i;
+  json_t *point;
+  json_array_foreach(curve, i, point) {
+    double next = json_number_value(json_array_get(point, 0));
+    double accuracy = json_number_value(json_array_get(point, 1));
+    if (next >= cost)
+      return 100 * (i == 0 || next == x ? accuracy : y + (accuracy - y) * (cost - x) / (next - x));
+    x = next;
+    y = accuracy;
+  }
+  return 100 * y;
+}
+
+static void area_is_the_mean_of_the_budgeted_curve(void **state) {
+  (void)state;
+  enum { STRIPS = 20000 };
+  double from = of_exit(0, "macs"), to = of_exit(N_POINTS - 1, "macs"), sum = 0;
+  for (int32_t i = 0; i < STRIPS; i++)
+    sum += budgeted_at(from + (i + 0.5) * (to - from) / STRIPS) / STRIPS;
+  assert_true(fabs(number("curves/budgeted_area") - sum) < 0.01);
+}
+
 static void curves_rise_in_cost(void **state) {
   (void)state;
   check_curve("anytime", N_POINTS);
@@ -237,6 +263,7 @@ int main(void) {
       cmocka_unit_test(shares_and_costs_add_up),
       cmocka_unit_test(classes_add_up),
       cmocka_unit_test(curves_rise_in_cost),
+      cmocka_unit_test(area_is_the_mean_of_the_budgeted_curve),
       cmocka_unit_test(times_are_ordered),
       cmocka_unit_test(json_is_well_formed),
       cmocka_unit_test(dynamic_is_the_budgeted_curve),

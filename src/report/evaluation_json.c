@@ -142,6 +142,23 @@ static double interpolate(const struct ex_curve_point *points, int32_t n, double
   return NAN;
 }
 
+/* Mean accuracy in percent over all costs from one to another: the area under the
+ * curve by its width. Below its first point the curve has that one's accuracy,
+ * above its last that one's: nothing better is known there. */
+static double area(const struct ex_curve_point *points, int32_t n, double from, double to) {
+  if (n == 0 || !(to > from)) return NAN;
+  double sum = points[0].accuracy * fmax(0, fmin(points[0].cost, to) - from) +
+               points[n - 1].accuracy * fmax(0, to - fmax(points[n - 1].cost, from));
+  for (int32_t i = 0; i + 1 < n; i++) {
+    double low = fmax(points[i].cost, from), high = fmin(points[i + 1].cost, to);
+    if (!(high > low)) continue;
+    double slope =
+        (points[i + 1].accuracy - points[i].accuracy) / (points[i + 1].cost - points[i].cost);
+    sum += (high - low) * (points[i].accuracy + slope * (0.5 * (low + high) - points[i].cost));
+  }
+  return sum / (to - from);
+}
+
 /* Accuracies are counts over n samples; percent and back would blur their last digit. */
 static json_t *curve_json(const struct ex_curve_point *points, int32_t n_points, int32_t n) {
   json_t *array = json_array();
@@ -157,7 +174,8 @@ static json_t *curve_json(const struct ex_curve_point *points, int32_t n_points,
 
 /* Budgeted minus anytime accuracy at equal mean cost, in percentage points: its
  * minimum over the budgeted points, and half-way between the cheapest and the
- * dearest exit. Outside what both curves cover it is not defined. */
+ * dearest exit. Outside what both curves cover it is not defined. And the mean
+ * budgeted accuracy over all costs between these two exits. */
 static json_t *gains(const struct ex_curve_point *anytime, int32_t n_anytime,
                      const struct ex_curve_point *budgeted, int32_t n_budgeted) {
   double least = NAN;
@@ -169,7 +187,10 @@ static json_t *gains(const struct ex_curve_point *anytime, int32_t n_anytime,
   double mid = interpolate(budgeted, n_budgeted, half) - interpolate(anytime, n_anytime, half);
   json_t *object = json_object();
   if (ex__put_number(object, "budgeted_gain_min", least) &&
-      ex__put_number(object, "budgeted_gain_mid", mid) && ex__put_number(object, "mid_macs", half))
+      ex__put_number(object, "budgeted_gain_mid", mid) &&
+      ex__put_number(object, "mid_macs", half) &&
+      ex__put_number(object, "budgeted_area",
+                     area(budgeted, n_budgeted, anytime[0].cost, anytime[n_anytime - 1].cost)))
     return object;
   json_decref(object);
   return NULL;
