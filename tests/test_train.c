@@ -70,6 +70,33 @@ static void best_epoch_is_kept(void **state) {
   ex_net_free(some.job.net);
 }
 
+/* A frozen last exit is the same in every epoch: the exits that are trained choose. */
+static void frozen_trunk_is_judged_by_its_exits(void **state) {
+  (void)state;
+  struct made_job made;
+  start(&made);
+  made.options.regime = EX_REGIME_FROZEN_TRUNK;
+  made.options.trunk_epochs = 2;
+  made.options.epochs = 8;
+  json_t *history = train(&made), *epochs = json_object_get(history, "epochs");
+  double best = 0;
+  size_t chosen = (size_t)number(history, "best_epoch") - 1, first_best = 0;
+  for (size_t e = 2; e < 8; e++) {
+    const json_t *accuracy = json_object_get(json_array_get(epochs, e), "select_accuracy");
+    double sum = 0;
+    for (size_t p = 0; p < TINY_POINTS - 1; p++)
+      sum += json_number_value(json_array_get(accuracy, p));
+    if (sum > best + 1e-9) {
+      best = sum;
+      first_best = e;
+    }
+  }
+  assert_true(first_best > 2); /* or the test would say nothing */
+  assert_int_equal(chosen, first_best);
+  json_decref(history);
+  ex_net_free(made.job.net);
+}
+
 static void seed_decides_the_bits(void **state) {
   (void)state;
   struct made_job a, b, c, threads;
@@ -305,6 +332,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(it_learns),
       cmocka_unit_test(best_epoch_is_kept),
+      cmocka_unit_test(frozen_trunk_is_judged_by_its_exits),
       cmocka_unit_test(seed_decides_the_bits),
       cmocka_unit_test(frozen_means_frozen),
       cmocka_unit_test(trunk_comes_first),

@@ -117,23 +117,38 @@ static enum ex_status checkpoint_when_due(struct ex_training *training, struct e
   return write_checkpoint(training, err);
 }
 
-static bool is_better(const struct ex_training *training, const struct ex_select_result *result) {
+/* What the best epoch is chosen by. Where the last exit is frozen it says nothing
+ * about an epoch: then it is the mean of the exits that are trained. */
+static double judge(const struct ex_training *training, const struct ex_select_result *result) {
+  int32_t n_points = training->job->net->n_points, n = 0;
   int32_t point = training->job->options->select_point;
-  if (point < 0) point = training->job->net->n_points - 1;
+  if (point >= 0) return result->quality[point];
+  if (ex__stepper_trains_point(training->stepper, n_points - 1))
+    return result->quality[n_points - 1];
+  double sum = 0;
+  for (int32_t p = 0; p < n_points; p++) {
+    if (!ex__stepper_trains_point(training->stepper, p)) continue;
+    sum += result->quality[p];
+    n++;
+  }
+  return n > 0 ? sum / n : result->quality[n_points - 1];
+}
+
+static bool is_better(const struct ex_training *training, const struct ex_select_result *result) {
   return result->n > 0 && training->phase == training->n_phases - 1 &&
-         result->quality[point] > training->best_quality;
+         judge(training, result) > training->best_quality;
 }
 
 static void look_at_select(struct ex_training *training, struct ex_select_result *result) {
   const struct ex_train_job *job = training->job;
-  int32_t every = job->options->select_every, point = job->options->select_point;
+  int32_t every = job->options->select_every;
   bool last = training->epoch + 1 == job->options->epochs;
   *result = (struct ex_select_result){0};
   if (training->selector == NULL || ((training->epoch + 1) % every != 0 && !last)) return;
   ex__selector_look(training->selector, job->data, EX_SPLIT_SELECT, result);
   if (!is_better(training, result)) return;
   training->best_epoch = training->epoch;
-  training->best_quality = result->quality[point < 0 ? job->net->n_points - 1 : point];
+  training->best_quality = judge(training, result);
   ex__slabs_copy(training->best_params, job->net->params);
   ex__slabs_copy(training->best_buffers, job->net->buffers);
 }

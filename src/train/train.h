@@ -51,7 +51,8 @@ struct ex_train_options {
   int32_t class_weights;
   double meta_share; /* of the labelled training samples: held out for methods that learn weights */
   double labelled_share; /* of every batch; 0: as the samples come */
-  int32_t select_point;  /* best epoch by this exit on select; −1: the last exit */
+  int32_t select_point;  /* best epoch by this exit on select; −1: the last exit, or
+                           the mean of those that are trained where the last is frozen */
   int32_t select_every;  /* epochs between looks at select; 0: never, keep the last epoch */
 };
 extern const struct ex_param ex__train_params[];
@@ -79,7 +80,7 @@ struct ex_train_job { /* everything is borrowed; net receives the result */
  * "images_per_second"}…], "best_epoch", "steps", "batch", "seconds", "bytes",
  * "passes": {"forward", "backward"}}: passes of a batch through the network;
  * lists are per exit, null where it was not run; epochs count from 1. Best is
- * the epoch of the last phase with the highest accuracy of select_point on the
+ * the epoch of the last phase with the highest accuracy, by select_point, on the
  * select split (of equals the first), and its weights are what the net gets;
  * without such a split the last epoch's.
  *

@@ -62,7 +62,8 @@ const struct ex_param ex__train_params[] = {
      "Share of every batch that is labelled, the rest being unlabelled samples; an epoch is then "
      "one pass over the labelled ones. 0: as they come; 1: unlabelled samples are left out."},
     {"select-point", EX_PARAM_INT, FIELD(select_point), -1, EX_MAX_POINTS - 1, "-1", NULL,
-     "Exit, from 0, whose accuracy on the select split chooses the best epoch; -1: the last."},
+     "Exit, from 0, whose accuracy on the select split chooses the best epoch; -1: the last, "
+     "or the mean of those trained where the last is frozen."},
     {"select-every", EX_PARAM_INT, FIELD(select_every), 0, 100000, "1", NULL,
      "Epochs between looks at the select split; 0: never, the last epoch is kept."},
     {0}};
