@@ -55,6 +55,7 @@ static const struct op_spec specs[] = {
     {"softmax", "", 3, 1, {{1, {10}}}, true},
     {"softmax", "", 2, 1, {{3, {4, 3, 2}}}, true},
     {"log_softmax", "", 3, 1, {{1, {10}}}, true},
+    {"confidence", "", 3, 1, {{1, {10}}}, true},
     {"log_softmax", "", 2, 1, {{3, {4, 3, 2}}}, true},
     {"add", "", 2, 2, {{1, {9}}, {1, {9}}}, true},
     {"add", "", 2, 3, {{3, {2, 3, 3}}, {3, {2, 3, 3}}, {3, {2, 3, 3}}}, true},

@@ -32,6 +32,7 @@ struct set_up {
 };
 
 /* As large as the parameters want it now. */
+/* How much state there is depends on the method's values. */
 static void take_state(struct set_up *s) {
   struct ex_method_needs needs = {0};
   if (s->method->needs != NULL) s->method->needs(s->values, s->net, BATCH, 10, &needs);
@@ -77,6 +78,7 @@ static void close_phase(struct set_up *s) {
 
 static void set(struct set_up *s, const char *name, const char *text) {
   assert_ok(ex__param_set(s->method->name, s->method->params, s->values, name, text, &err), &err);
+  take_state(s);
 }
 
 static struct ex_pass pass_of(const struct set_up *s) {

@@ -175,7 +175,7 @@ static void refusals(void **state) {
   struct ex_error err;
   ex_policy policy, before;
   assert_refused(ex__policy_init(&policy, "guess", 3, 10, &err), EX_ENOTFOUND, &err,
-                 "entropy, max-probability, margin, patience, fixed, oracle");
+                 "entropy, max-probability, margin, patience, jei, fixed, oracle");
   assert_refused(ex__policy_init(&policy, "fixed", 0, 10, &err), EX_EINVAL, &err, "0 exits");
   assert_refused(ex__policy_init(&policy, "fixed", 33, 10, &err), EX_EINVAL, &err, "33 exits");
   policy = before = made("margin", 4, NULL, NULL);

@@ -144,8 +144,9 @@ static enum ex_status train(struct work *work, const json_t *run, const char *pa
 
 static enum ex_status calibrate(struct work *work, const json_t *run, const char *path,
                                 struct ex_error *err) {
-  const json_t *calibrate = json_object_get(work->reproduction, "calibrate");
-  if (json_is_false(json_object_get(run, "calibrate"))) return EX_OK;
+  const json_t *calibrate = json_object_get(run, "calibrate");
+  if (json_is_false(calibrate)) return EX_OK;
+  if (calibrate == NULL) calibrate = json_object_get(work->reproduction, "calibrate");
   const struct calibration_job job = {
       .model = path,
       .output = path,
