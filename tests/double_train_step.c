@@ -31,7 +31,6 @@ struct set_up {
   ex_real scratch[BATCH * (TINY_CLASSES + 2)];
 };
 
-/* As large as the parameters want it now. */
 /* How much state there is depends on the method's values. */
 static void take_state(struct set_up *s) {
   struct ex_method_needs needs = {0};

@@ -208,6 +208,7 @@ static void slim(json_t *evaluation, json_t *training) {
   }
   json_object_del(training, "epochs");
   json_object_set(evaluation, "training", training);
+  json_object_set_new(evaluation, "commit", json_string(embedded_commit()));
 }
 
 static enum ex_status run_one(struct work *work, const char *name, const json_t *run, uint64_t seed,
