@@ -88,7 +88,7 @@ static enum ex_status refuse_difference(const char *path, const json_t *theirs, 
 /* ---- slabs ----------------------------------------------------------------- */
 
 struct group {
-  char name[16];
+  char name[24];
   ex_slabs *slabs;
 };
 
@@ -116,7 +116,7 @@ static enum ex_status add_slabs(ex_safetensors_writer *writer, const struct grou
                                 struct ex_error *err) {
   for (int32_t i = 0; i < group->slabs->n; i++) {
     char key[MAX_KEY];
-    snprintf(key, sizeof key, "%.15s.%d", group->name, (int)i);
+    snprintf(key, sizeof key, "%.19s.%d", group->name, (int)i);
     EX_TRY(ex__safetensors_add(writer, key, EX_DTYPE_REAL, 1, &group->slabs->size[i],
                                group->slabs->data[i], err));
   }
@@ -128,7 +128,7 @@ static enum ex_status get_slabs(const ex_safetensors *file, const struct group *
   for (int32_t i = 0; i < group->slabs->n; i++) {
     char key[MAX_KEY];
     const struct ex_array *array;
-    snprintf(key, sizeof key, "%.15s.%d", group->name, (int)i);
+    snprintf(key, sizeof key, "%.19s.%d", group->name, (int)i);
     EX_TRY(ex__safetensors_get(file, key, EX_DTYPE_REAL, 1, &group->slabs->size[i], &array, err));
     memcpy(group->slabs->data[i], array->data, array->size);
   }
