@@ -264,17 +264,32 @@ static void flows_are_the_gradient_of_frozen_copies(void **state) {
   }
 }
 
+static void check_method(const struct ex_method *method, const char *param, const char *text) {
+  struct set_up s;
+  open_net(&s, method);
+  if (param != NULL)
+    assert_ok(ex__param_set(method->name, method->params, s.values, param, text, &err), &err);
+  method->flow(s.values, s.net, &s.flows);
+  check_gradient(&s, method->name);
+  close_all(&s);
+}
+
+/* With its defaults, and with every choice and both ends of every range. */
 static void every_method_with_flows_says_what_it_does(void **state) {
   (void)state;
   const struct ex_method *method;
   for (int32_t m = 0; (method = ex__method_at(m)) != NULL; m++) {
     if (method->flow == NULL || method->detached) continue;
-    struct set_up s;
-    open_net(&s, method);
-    method->flow(s.values, s.net, &s.flows);
-    assert_true(s.flows.n > 0);
-    check_gradient(&s, method->name);
-    close_all(&s);
+    check_method(method, NULL, NULL);
+    for (const struct ex_param *p = method->params; p != NULL && p->name != NULL; p++) {
+      for (int32_t c = 0; p->type == EX_PARAM_ENUM && p->choices[c] != NULL; c++)
+        check_method(method, p->name, p->choices[c]);
+      char text[32];
+      for (int32_t end = 0; p->type == EX_PARAM_REAL && end < 2; end++) {
+        snprintf(text, sizeof text, "%.17g", end ? p->max : p->min);
+        check_method(method, p->name, text);
+      }
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * method/boost: boosted dynamic neural networks, Yu, Liu, Zhang, Zhang, Shi,
- * Huang, AAAI 2023 (BoostNet).
+ * method/boost: boosted dynamic neural networks, Yu, Li, Hua, Huang, Shi, AAAI 2023
+ * (BoostNet).
  *
  * Exits are the terms of an additive model: the answer of exit n is
  *
