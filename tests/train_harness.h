@@ -83,8 +83,9 @@ struct options {
   int32_t batch, threads, segment;
   enum ex_layout layout;
   enum ex_backend backend;
-  int32_t skip; /* out port whose gradient is not given; −1: none */
-  bool add;     /* din_add */
+  int32_t skip;                     /* out port whose gradient is not given; −1: none */
+  bool add;                         /* din_add */
+  const struct ex_blocked *blocked; /* of an in port; NULL: none */
 };
 
 static inline ex_real *random_array(int64_t n, uint64_t stream) {
@@ -134,7 +135,9 @@ static inline void side_run(struct side *side, const struct net *net, const ex_s
                                        .mode = EX_MODE_TRAIN,
                                        .backend = o->backend,
                                        .layout = o->layout,
-                                       .threads = o->threads};
+                                       .threads = o->threads,
+                                       .blocked = o->blocked,
+                                       .n_blocked = o->blocked != NULL};
   assert_ok(ex__slabs_new(net->graph, EX_SLABS_BUFFERS, &side->buffers), &err);
   assert_ok(ex__slabs_new(net->graph, EX_SLABS_PARAMS, &side->grads), &err);
   for (int32_t s = 0; s < side->grads->n; s++) /* backward adds: it begins at 1 */

@@ -236,14 +236,16 @@ static struct fast_rows locate_gradient(const struct pass *p, int32_t value) {
 
 /* Says whether the next contribution to a gradient adds, and notes that it is
  * made. Slices share their host's flag, and the host is zeroed if a part of it
- * comes first. Aliases of element-wise steps have a flag of their own. */
+ * comes first, or where channels are blocked and may be left out. Aliases of element-wise steps have a flag of their own. */
 static bool start(const struct pass *p, int32_t value) {
   const struct train *train = train_of(p->run->program);
   struct train_run *state = p->run->impl;
   const struct train_value *v = &train->values[value];
   int32_t flag = v->slice ? v->grad_host : value;
   bool add = state->started[flag];
-  if (!add && flag != value && train->values[flag].channels != v->channels) {
+  bool part = flag != value && train->values[flag].channels != v->channels;
+  bool holes = v->blocked_from < v->blocked_to && flag == v->grad_host;
+  if (!add && (part || holes)) {
     struct fast_rows whole = locate_gradient(p, flag);
     if (whole.data != NULL)
       memset(whole.data, 0, (size_t)train->values[flag].count * sizeof(float));
@@ -314,6 +316,10 @@ static void backward_step(const struct pass *p, int32_t s, const float *const *d
     if (call.din[i].data != NULL) call.add[i] = start(p, step->in[i]);
   }
   remake_needed(p, &call);
+  if (step->has_params) {
+    if (call.dtensor[0] != NULL) p->run->backward_macs += step->macs;
+    if (call.din[0].data != NULL) p->run->backward_macs += step->data_macs;
+  }
   step->class->backward(&call);
 }
 

@@ -44,11 +44,12 @@ struct train_value {
   int32_t host, channel; /* whose array it lies in (itself: its own), and where */
   bool slice; /* of a concatenation; without it, a host other than itself is work in place */
   int64_t ld; /* floats from pixel to pixel */
-  enum train_place place; /* hosts only, as the next two */
-  int64_t offset;         /* bytes */
-  int64_t remake_offset;  /* bytes into the transient arena, backward */
-  int32_t remake_step;    /* the first step of backward that wants it */
-  bool wanted;            /* somebody below wants its gradient */
+  enum train_place place;           /* hosts only, as the next two */
+  int64_t offset;                   /* bytes */
+  int64_t remake_offset;            /* bytes into the transient arena, backward */
+  int32_t remake_step;              /* the first step of backward that wants it */
+  bool wanted;                      /* somebody below wants its gradient… */
+  int32_t blocked_from, blocked_to; /* …but in these channels; none where they are equal */
   int32_t grad_host, grad_channel;
   int64_t grad_ld, grad_offset; /* offset −1: no array of its own */
 };
@@ -95,6 +96,7 @@ struct train_step {
   bool has_params;
   bool needs_input[EX_MAX_INPUTS], needs_output; /* backward reads them */
   int64_t macs;                                  /* per call */
+  int64_t data_macs;                             /* of the gradient of in[0], as planned */
   int64_t saved_bytes, saved_offset;
   int64_t scratch_forward, scratch_backward, offset_forward, offset_backward;
   void *impl;
@@ -129,6 +131,11 @@ static inline bool train_dense(const struct train_value *value, struct fast_rows
 
 enum ex_status ex__train_build(ex_program *program, struct ex_error *err);
 enum ex_status ex__train_place(ex_program *program, struct ex_error *err);
+/* Sets `wanted` and the blocked channels of all values. */
+void ex__train_find_wanted(const ex_program *program);
+/* Parts [from, to) of a value's channels in which its gradient is wanted: 1, or
+ * 2 around what is blocked. */
+int32_t ex__train_wanted_parts(const struct train_value *value, int32_t from[2], int32_t to[2]);
 enum train_order ex__train_order(const ex_program *program, int32_t id, int32_t block);
 
 /* ---- work on several threads ------------------------------------------------ */

@@ -194,7 +194,7 @@ static void add_step(struct builder *b, int32_t end) {
         ex__graph_tensor(b->program->graph, node->tensor[t])->role != EX_ROLE_BUFFER;
   if (node->op->macs != NULL) {
     const struct ex_shape *in = &node_at(b, node->in[0])->shape;
-    step->macs = node->op->macs(node, &in) * train->batch;
+    step->macs = step->data_macs = node->op->macs(node, &in) * train->batch;
   }
   set_class(b, step, head);
 }

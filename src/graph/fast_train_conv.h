@@ -36,15 +36,23 @@ struct frame {
   int32_t top, left, rows, columns; /* margins before; whole size */
 };
 
+/* Neighbouring input channels whose gradient is computed; others are blocked. */
+struct data_part {
+  int32_t channel, channels, blocks;
+  struct taps *phases; /* [stride][stride] */
+};
+
 struct conv {
   struct ex_conv2d attr;
   int32_t in_c, in_h, in_w, out_c, out_h, out_w;
   bool in_plain; /* the input is an image of the graph: [c][h][w] */
-  int32_t out_blocks, in_blocks;
+  int32_t out_blocks;
   struct frame in_frame, dout_frame;
-  struct taps forward, *phases; /* phases: [stride][stride] of the input's gradient */
-  bool turned;                  /* the weight's gradient */
-  int64_t frame_floats;         /* per thread, the larger of both */
+  struct taps forward;
+  int32_t n_parts; /* of the input's gradient */
+  struct data_part part[2];
+  bool turned;          /* the weight's gradient */
+  int64_t frame_floats; /* per thread, the larger of both */
   int64_t phase_floats, dweight_floats, lane_floats;
 };
 

@@ -9,15 +9,16 @@
 
 #include "graph/fast_train_conv.h"
 
-static void data_phase(const struct conv_work *w, const struct source *from, int64_t sample,
-                       int32_t row, int32_t column, struct fast_conv *loop, const float *weight) {
+static void data_phase(const struct conv_work *w, const struct data_part *part,
+                       const struct source *from, int64_t sample, int32_t row, int32_t column,
+                       struct fast_conv *loop, const float *weight) {
   const struct conv *c = w->conv;
-  const struct taps *taps = &c->phases[row * c->attr.stride + column];
+  const struct taps *taps = &part->phases[row * c->attr.stride + column];
   int32_t stride = c->attr.stride;
   ex__train_conv_set_taps(taps, weight, loop);
   void (*run)(const struct fast_conv *) = taps->dots ? w->loops->conv_dots : w->loops->conv;
   loop->pixels = (c->in_w - 1 - column) / stride + 1;
-  float *to = w->din.data + sample * c->in_h * c->in_w * w->din.ld;
+  float *to = w->din.data + sample * c->in_h * c->in_w * w->din.ld + part->channel;
   for (int32_t y = row, a = 0; y < c->in_h; y += stride, a++) {
     loop->in = from->data + a * from->row;
     loop->out = to + ((int64_t)y * c->in_w + column) * w->din.ld;
@@ -28,16 +29,19 @@ static void data_phase(const struct conv_work *w, const struct source *from, int
 static void backward_data(const struct conv_work *w, const struct source *from, int64_t sample) {
   const struct conv *c = w->conv;
   const float *weight = w->phases;
-  struct fast_conv loop = {.in_step = from->step,
-                           .blocks = c->in_blocks,
-                           .out_step = w->din.ld * c->attr.stride,
-                           .channels = c->in_c,
-                           .add = w->add};
-  for (int32_t r = 0; r < c->attr.stride; r++)
-    for (int32_t q = 0; q < c->attr.stride; q++) {
-      if (r < c->in_h && q < c->in_w) data_phase(w, from, sample, r, q, &loop, weight);
-      weight += c->phases[r * c->attr.stride + q].weight_floats;
-    }
+  for (int32_t p = 0; p < c->n_parts; p++) {
+    const struct data_part *part = &c->part[p];
+    struct fast_conv loop = {.in_step = from->step,
+                             .blocks = part->blocks,
+                             .out_step = w->din.ld * c->attr.stride,
+                             .channels = part->channels,
+                             .add = w->add};
+    for (int32_t r = 0; r < c->attr.stride; r++)
+      for (int32_t q = 0; q < c->attr.stride; q++) {
+        if (r < c->in_h && q < c->in_w) data_phase(w, part, from, sample, r, q, &loop, weight);
+        weight += part->phases[r * c->attr.stride + q].weight_floats;
+      }
+  }
 }
 
 /* dout, with its channels filled up to whole blocks where they are read as such. */
@@ -95,8 +99,9 @@ static void weight_turned(const struct conv_work *w, const struct source *in,
 }
 
 static bool phases_ragged(const struct conv *c) {
-  for (int32_t p = 0; p < c->attr.stride * c->attr.stride; p++)
-    if (c->phases[p].dots && taps_ragged(&c->phases[p])) return true;
+  for (int32_t p = 0; p < c->n_parts; p++)
+    for (int32_t i = 0; i < c->attr.stride * c->attr.stride; i++)
+      if (c->part[p].phases[i].dots && taps_ragged(&c->part[p].phases[i])) return true;
   return false;
 }
 
@@ -181,6 +186,18 @@ static void backward_bias(struct conv_work *w) {
   }
 }
 
+/* The weights of every part of the input's gradient, phase by phase. */
+static void pack_phases(const struct conv *c, const float *weight, float *to) {
+  int64_t kernel = c->attr.kernel_h * c->attr.kernel_w;
+  for (int32_t p = 0; p < c->n_parts; p++)
+    for (int32_t i = 0; i < c->attr.stride * c->attr.stride; i++) {
+      const struct taps *taps = &c->part[p].phases[i];
+      ex__train_conv_pack(taps, weight + c->part[p].channel * kernel, c->out_c, c->in_c * kernel,
+                          c->part[p].channels, kernel, to);
+      to += taps->weight_floats;
+    }
+}
+
 static void rearrange_gradient(const struct train_call *call, struct fast_rows made) {
   const struct train *train = train_of(call->program);
   struct train_value nhwc = *train_in(call, 0);
@@ -209,13 +226,7 @@ void ex__train_conv_backward(const struct train_call *call) {
     w.din = (struct fast_rows){w.sums + train->threads * c->dweight_floats, c->in_c};
     w.add = false;
   }
-  float *to = w.phases;
-  int64_t kernel = c->attr.kernel_h * c->attr.kernel_w;
-  for (int32_t p = 0; w.data && p < c->attr.stride * c->attr.stride; p++) {
-    ex__train_conv_pack(&c->phases[p], call->tensor[CONV_WEIGHT], c->out_c, c->in_c * kernel,
-                        c->in_c, kernel, to);
-    to += c->phases[p].weight_floats;
-  }
+  if (w.data) pack_phases(c, call->tensor[CONV_WEIGHT], w.phases);
   if (w.data || w.weights) ex__train_parallel(train->threads, train->batch, backward_samples, &w);
   if (w.weights) ex__train_parallel(train->threads, c->out_c, add_weights, &w);
   if (rearrange) rearrange_gradient(call, w.din);

@@ -6,7 +6,8 @@
  * The gradient of the input is a convolution of dout by stride phases: input
  * rows y = s·a + r see kernel rows k with s | r + pad − k·dilation, at dout row
  * a + (r + pad − k·dilation) / s, so each phase is a stride-1 convolution with
- * its own taps.
+ * its own taps. Channels of the input that are blocked are left out, where what
+ * is left on both sides of them costs less than all.
  */
 #include "base/memory.h"
 #include "graph/fast_train_conv.h"
@@ -81,10 +82,12 @@ static enum ex_status plan_backward(struct conv *c, struct ex_error *err) {
   plan_margin(a, a->kernel_h, a->pad_h, c->in_h, c->out_h, &f->top, &f->rows);
   plan_margin(a, a->kernel_w, a->pad_w, c->in_w, c->out_w, &f->left, &f->columns);
   size_t n = (size_t)a->stride * (size_t)a->stride;
-  c->phases = ex__calloc(n, sizeof *c->phases);
-  if (c->phases == NULL) return ex__fail(err, EX_ENOMEM, "convolution: no memory");
-  for (int32_t r = 0; r < a->stride; r++)
-    for (int32_t q = 0; q < a->stride; q++) plan_phase(c, r, q, &c->phases[r * a->stride + q]);
+  for (int32_t p = 0; p < 2; p++) {
+    struct taps *phases = c->part[p].phases = ex__calloc(n, sizeof *phases);
+    if (phases == NULL) return ex__fail(err, EX_ENOMEM, "convolution: no memory");
+    for (int32_t r = 0; r < a->stride; r++)
+      for (int32_t q = 0; q < a->stride; q++) plan_phase(c, r, q, &phases[r * a->stride + q]);
+  }
   return EX_OK;
 }
 
@@ -92,16 +95,20 @@ static int64_t frame_floats(const struct frame *f) {
   return round_up((int64_t)f->rows * f->columns * f->channels + 16, 16);
 }
 
-/* Chooses lanes or dots by the multiply-adds of four pixels; the sum over the
- * lanes of 4 × 4 registers costs about as much as three of their products. */
-static void choose_gathering(const struct fast_loops *loops, int32_t outputs, struct taps *taps) {
+/* Chooses lanes or dots by the multiply-adds of four pixels, and returns them;
+ * the sum over the lanes of 4 × 4 registers costs about as much as three of
+ * their products. */
+static int64_t choose_gathering(const struct fast_loops *loops, int32_t outputs,
+                                struct taps *taps) {
   int64_t elements = 0, chunks = 0, blocks = (outputs + 15) / 16, groups = (outputs + 3) / 4;
   for (int32_t s = 0; s < taps->n_segments; s++) {
     elements += taps->length[s];
     chunks += (taps->length[s] + 15) / 16;
   }
-  taps->dots = loops->conv_dots != NULL && 16 * groups * (chunks + 3) < 4 * blocks * elements;
+  int64_t dots = 16 * groups * (chunks + 3), lanes = 4 * blocks * elements;
+  taps->dots = loops->conv_dots != NULL && dots < lanes;
   taps->weight_floats = 16 * (taps->dots ? 4 * groups * chunks : blocks * elements);
+  return taps->dots ? dots : lanes;
 }
 
 /* Chooses what the weight's gradient spreads, and returns the floats of its sum. */
@@ -115,12 +122,36 @@ static int64_t choose_turned(struct conv *c) {
   return 16 * (c->turned ? turned : straight);
 }
 
-static void plan_gathering(const struct train *train, struct conv *c) {
-  choose_gathering(train->loops, c->out_c, &c->forward);
-  for (int32_t p = 0; p < c->attr.stride * c->attr.stride; p++) {
-    choose_gathering(train->loops, c->in_c, &c->phases[p]);
-    c->phase_floats += c->phases[p].weight_floats;
+/* The gradient of the input in these parts of its channels; returns the cost. */
+static int64_t plan_parts(const struct train *train, struct conv *c, int32_t n, const int32_t *from,
+                          const int32_t *to) {
+  int64_t cost = 0;
+  c->n_parts = n;
+  c->phase_floats = 0;
+  for (int32_t p = 0; p < n; p++) {
+    struct data_part *part = &c->part[p];
+    part->channel = from[p];
+    part->channels = to[p] - from[p];
+    part->blocks = (part->channels + 15) / 16;
+    for (int32_t i = 0; i < c->attr.stride * c->attr.stride; i++) {
+      cost += choose_gathering(train->loops, part->channels, &part->phases[i]);
+      c->phase_floats += part->phases[i].weight_floats;
+    }
   }
+  return cost;
+}
+
+static void choose_parts(const struct train *train, struct conv *c, const struct train_value *in) {
+  int32_t from[2], to[2], none = 0;
+  int32_t n = ex__train_wanted_parts(in, from, to);
+  int64_t parts = plan_parts(train, c, n, from, to);
+  if (n == 0 || plan_parts(train, c, 1, &none, &c->in_c) > parts) plan_parts(train, c, n, from, to);
+}
+
+static void plan_gathering(const struct train *train, struct conv *c,
+                           const struct train_value *in) {
+  choose_gathering(train->loops, c->out_c, &c->forward);
+  choose_parts(train, c, in);
   int64_t bias_sums = 4LL * 16 * c->out_blocks; /* two doubles each share the room */
   c->dweight_floats = choose_turned(c) + bias_sums;
   c->lane_floats =
@@ -142,8 +173,7 @@ static struct conv make_conv(const struct ex_conv2d *attr, const struct train_va
                        .out_h = out->shape.dim[1],
                        .out_w = out->shape.dim[2],
                        .in_plain = in->order == TRAIN_PLAIN,
-                       .out_blocks = (out->channels + 15) / 16,
-                       .in_blocks = (in->channels + 15) / 16};
+                       .out_blocks = (out->channels + 15) / 16};
 }
 
 enum ex_status ex__train_conv_plan(const ex_program *program, struct train_step *step,
@@ -155,7 +185,10 @@ enum ex_status ex__train_conv_plan(const ex_program *program, struct train_step 
   *c = make_conv(step->node->attr, in, out);
   plan_forward(c);
   EX_TRY(plan_backward(c, err));
-  plan_gathering(train, c);
+  plan_gathering(train, c, in);
+  step->data_macs = 0;
+  for (int32_t p = 0; p < c->n_parts; p++)
+    step->data_macs += step->macs / c->in_c * c->part[p].channels;
   int64_t a = frame_floats(&c->in_frame), b = frame_floats(&c->dout_frame);
   c->frame_floats = a > b ? a : b;
   step->scratch_forward =
@@ -169,6 +202,6 @@ enum ex_status ex__train_conv_plan(const ex_program *program, struct train_step 
 
 void ex__train_conv_free(void *impl) {
   struct conv *c = impl;
-  ex__free(c->phases);
+  for (int32_t p = 0; p < 2; p++) ex__free(c->part[p].phases);
   ex__free(c);
 }

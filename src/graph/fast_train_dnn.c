@@ -6,6 +6,10 @@
  * oneDNN takes Winograd for wide 3x3 layers; layouts of weights are its own
  * choice, and weights are reordered from PyTorch's at every call, gradients of
  * weights back with an addition. The first layer reads the plain image.
+ *
+ * Where channels of the input are blocked (their gradient is not wanted), the
+ * gradient of the others is that of a narrower convolution, if they are whole
+ * blocks that follow each other; else all of it is computed.
  */
 #include <string.h>
 
@@ -22,6 +26,7 @@ enum { MOST_SCRATCH = 64 << 20 };
 
 struct dnn_conv {
   bool bias;
+  int32_t from, width;        /* channels of the input whose gradient is computed */
   const ex_dnn_op *op[N_OPS]; /* NULL: not needed */
   /* Of the passes FORWARD, DATA and WEIGHTS, which follow each other: bytes of
    * the reordered weights or their gradient, and of oneDNN's scratchpads. */
@@ -93,8 +98,37 @@ static enum ex_status plan_pack(struct train *train, struct dnn_conv *conv, int3
                          train->threads, &conv->op[which], err);
 }
 
+static void choose_channels(const struct train *train, const struct train_step *step,
+                            struct dnn_conv *conv) {
+  const struct train_value *in = &train->values[step->in[0]];
+  const struct ex_conv2d *attr = step->node->attr;
+  int32_t from[2], to[2], n = ex__train_wanted_parts(in, from, to);
+  bool fits = n == 1 && attr->groups == 1 && in->order == TRAIN_BLOCKED &&
+              from[0] % train->block == 0 && to[0] % train->block == 0;
+  conv->from = fits ? from[0] : 0;
+  conv->width = fits ? to[0] - from[0] : in->channels;
+}
+
+/* Makes `c` and the layout of its weights those of the channels alone. */
+static enum ex_status narrow(struct train *train, const struct train_step *step,
+                             const struct dnn_conv *conv, struct ex_dnn_conv *c,
+                             const ex_dnn_layout **plain, struct ex_error *err) {
+  struct train_value part = train->values[step->in[0]];
+  int64_t kernel = c->kernel_h * c->kernel_w;
+  int64_t dim[] = {c->out_channels, conv->width, c->kernel_h, c->kernel_w};
+  int64_t stride[] = {c->in_channels * kernel, kernel, c->kernel_w, 1};
+  part.channels = conv->width;
+  c->in_channels = conv->width;
+  c->pass = EX_DNN_FORWARD;
+  c->forward = NULL;
+  EX_TRY(image_layout(train, &part, &c->src, err));
+  EX_TRY(ex__dnn_layout_strided(train->dnn, 4, dim, stride, plain, err));
+  return ex__dnn_conv(train->dnn, c, &c->forward, err); /* never run: backward asks for it */
+}
+
 static enum ex_status plan_ops(struct train *train, const struct train_step *step,
                                struct dnn_conv *conv, struct ex_error *err) {
+  choose_channels(train, step, conv);
   struct ex_dnn_conv c = describe_conv(train, step);
   const ex_dnn_layout *plain;
   const struct train_value *in = &train->values[step->in[0]];
@@ -115,6 +149,7 @@ static enum ex_status plan_ops(struct train *train, const struct train_step *ste
   EX_TRY(plan_pack(train, conv, UNPACK, plain,
                    ex__dnn_op_layout(conv->op[WEIGHTS], EX_DNN_DIFF_WEIGHTS), err));
   if (!in->wanted) return EX_OK;
+  if (conv->width < in->channels) EX_TRY(narrow(train, step, conv, &c, &plain, err));
   c.pass = EX_DNN_BACKWARD_DATA;
   c.bias = false;
   EX_TRY(ex__dnn_conv(train->dnn, &c, &conv->op[DATA], err));
@@ -142,7 +177,9 @@ static enum ex_status plan(const ex_program *program, struct train_step *step,
     if (conv->op[i] != NULL && ex__dnn_op_scratch(conv->op[i]) > conv->scratch[i % N_PASSES])
       conv->scratch[i % N_PASSES] = ex__dnn_op_scratch(conv->op[i]);
   const struct train_value *in = &train->values[step->in[0]];
-  bool may_add = in->wanted && (in->in_port >= 0 || in->out_port >= 0 || in->n_readers > 1);
+  bool may_add = in->wanted && (in->in_port >= 0 || in->out_port >= 0 || in->n_readers > 1 ||
+                                in->blocked_from < in->blocked_to); /* it was zeroed */
+  step->data_macs = step->macs / in->channels * conv->width;
   int64_t bias = round_up(4 * (size_t)train->values[step->out].channels);
   int64_t weights = pass_bytes(conv, WEIGHTS) + bias;
   int64_t data = pass_bytes(conv, DATA) + (may_add ? 4 * in->count : 0);
@@ -186,19 +223,51 @@ static void forward(const struct train_call *call) {
   run_op(run, scratch);
 }
 
+struct part {
+  const float *from;
+  float *to;
+  int64_t from_step, to_step; /* floats from sample to sample */
+};
+
+static void add_samples(void *context, int32_t thread, int64_t begin, int64_t end) {
+  (void)thread;
+  const struct part *part = context;
+  for (int64_t s = begin; s < end; s++)
+    for (int64_t i = 0; i < part->from_step; i++)
+      part->to[s * part->to_step + i] += part->from[s * part->from_step + i];
+}
+
+/* The gradient's blocks of channels, which follow each other in every sample. An
+ * array with blocked channels was zeroed, so it is added to. */
+static void add_part(const struct train_call *call, const float *sum) {
+  const struct train *train = train_of(call->program);
+  const struct dnn_conv *conv = call->step->impl;
+  const struct train_value *in = train_in(call, 0);
+  struct part part = {sum, call->din[0].data + (int64_t)conv->from * in->plane,
+                      (int64_t)conv->width * in->plane, (int64_t)in->channels * in->plane};
+  ex__train_parallel(train->threads, train->batch, add_samples, &part);
+}
+
 static void backward_data(const struct train_call *call) {
   const struct dnn_conv *conv = call->step->impl;
+  const struct ex_conv2d *attr = call->step->node->attr;
   char *scratch = call->scratch + round_up(conv->weight_bytes[DATA]);
   float *sum = (float *)(void *)(call->scratch + pass_bytes(conv, DATA));
   ex_dnn_call **calls = call->state;
   ex_dnn_call *run = calls[DATA];
   ex__dnn_call_set(run, EX_DNN_DIFF_DST, call->dout.data);
   ex__dnn_call_set(run, EX_DNN_WEIGHTS,
-                   packed(calls[PACK_DATA], call->tensor[WEIGHT], call->scratch, scratch));
+                   packed(calls[PACK_DATA],
+                          call->tensor[WEIGHT] + conv->from * attr->kernel_h * attr->kernel_w,
+                          call->scratch, scratch));
   ex__dnn_call_set(run, EX_DNN_DIFF_SRC, call->add[0] ? sum : call->din[0].data);
   run_op(run, scratch);
   if (!call->add[0]) return;
   const struct train_value *in = train_in(call, 0);
+  if (conv->width < in->channels) {
+    add_part(call, sum);
+    return;
+  }
   ex__train_copy(train_of(call->program), in, (struct fast_rows){sum, in->ld}, call->din[0], true);
 }
 

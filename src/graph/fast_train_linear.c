@@ -2,18 +2,20 @@
  *
  * graph/fast_train_linear: y = x Wᵀ + b and its gradients as three matrix
  * products of oneDNN on PyTorch's layout [out][in]; sums go on top of what is
- * there, so that nothing is copied.
+ * there, so that nothing is copied. The gradient of the input is made in parts
+ * around the features that are blocked.
  */
 #include "base/memory.h"
 #include "graph/fast_train.h"
 
 enum { WEIGHT, BIAS };
-enum { FORWARD, DATA, DATA_ADD, WEIGHTS, N_OPS };
+enum { FORWARD, WEIGHTS, DATA, N_OPS = DATA + 4 }; /* DATA + 2 · part + (adds) */
 
 struct linear {
   bool bias;
   int32_t in, out;
-  const ex_dnn_op *op[N_OPS]; /* NULL: not needed */
+  int32_t n_parts, from[2], to[2]; /* features whose gradient is computed */
+  const ex_dnn_op *op[N_OPS];      /* NULL: not needed */
 };
 
 static enum ex_status plan_ops(struct train *train, struct linear *l, bool wanted,
@@ -33,10 +35,17 @@ static enum ex_status plan_ops(struct train *train, struct linear *l, bool wante
                             .post = {.sum = true}};
   EX_TRY(ex__dnn_matmul(train->dnn, &w, &l->op[WEIGHTS], err));
   if (!wanted) return EX_OK;
-  struct ex_dnn_matmul d = {.threads = train->threads, .m = train->batch, .n = l->in, .k = l->out};
-  EX_TRY(ex__dnn_matmul(train->dnn, &d, &l->op[DATA], err));
-  d.post.sum = true;
-  return ex__dnn_matmul(train->dnn, &d, &l->op[DATA_ADD], err);
+  for (int32_t i = 0; i < 2 * l->n_parts; i++) {
+    struct ex_dnn_matmul d = {.threads = train->threads,
+                              .m = train->batch,
+                              .n = l->to[i / 2] - l->from[i / 2],
+                              .k = l->out,
+                              .weights_stride = l->in,
+                              .dst_stride = l->in,
+                              .post = {.sum = i % 2 != 0}};
+    EX_TRY(ex__dnn_matmul(train->dnn, &d, &l->op[DATA + i], err));
+  }
+  return EX_OK;
 }
 
 static enum ex_status plan(const ex_program *program, struct train_step *step,
@@ -49,6 +58,10 @@ static enum ex_status plan(const ex_program *program, struct train_step *step,
   *l = (struct linear){.bias = ((const struct ex_linear *)step->node->attr)->bias != 0,
                        .in = in->channels,
                        .out = train->values[step->out].channels};
+  l->n_parts = ex__train_wanted_parts(in, l->from, l->to);
+  step->data_macs = 0;
+  for (int32_t p = 0; p < l->n_parts; p++)
+    step->data_macs += step->macs / l->in * (l->to[p] - l->from[p]);
   EX_TRY(plan_ops(train, l, in->wanted, err));
   step->scratch_forward = step->scratch_backward = (int64_t)ex__train_calls_scratch(l->op, N_OPS);
   return EX_OK;
@@ -81,9 +94,9 @@ static void backward(const struct train_call *call) {
   const struct linear *l = call->step->impl;
   if (call->dtensor[WEIGHT] != NULL)
     multiply(call, WEIGHTS, call->dout.data, call->in[0].data, call->dtensor[WEIGHT]);
-  if (call->din[0].data != NULL)
-    multiply(call, call->add[0] ? DATA_ADD : DATA, call->dout.data, call->tensor[WEIGHT],
-             call->din[0].data);
+  for (int32_t p = 0; call->din[0].data != NULL && p < l->n_parts; p++)
+    multiply(call, DATA + 2 * p + (call->add[0] ? 1 : 0), call->dout.data,
+             call->tensor[WEIGHT] + l->from[p], call->din[0].data + l->from[p]);
   if (!l->bias || call->dtensor[BIAS] == NULL) return;
   for (int32_t o = 0; o < l->out; o++) {
     double sum = 0;

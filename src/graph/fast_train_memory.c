@@ -78,18 +78,6 @@ static void work_in_place(struct train *train) {
   }
 }
 
-/* Who wants gradients: whatever a trained parameter or an in port is below. */
-static void find_wanted(const ex_program *program, struct train *train) {
-  for (int32_t i = 0; i < train->n_values; i++)
-    train->values[i].wanted = train->values[i].in_port >= 0 && !program->options.no_input_gradient;
-  for (int32_t s = 0; s < train->n_steps; s++) {
-    const struct train_step *step = &train->steps[s];
-    bool wanted = step->has_params && !train->frozen;
-    for (int32_t i = 0; i < step->n_in; i++) wanted |= train->values[step->in[i]].wanted;
-    train->values[step->out].wanted = wanted;
-  }
-}
-
 static bool can_remake(const struct train *train, int32_t value) {
   const struct train_value *v = &train->values[value];
   if (v->producer < 0 || v->out_port >= 0 || v->order != TRAIN_BLOCKED) return false;
@@ -271,7 +259,7 @@ enum ex_status ex__train_place(ex_program *program, struct ex_error *err) {
   find_readers(train);
   make_slices(train);
   work_in_place(train);
-  find_wanted(program, train);
+  ex__train_find_wanted(program);
   find_saved(train);
   share_gradients(train);
   for (int32_t s = 0; s < train->n_steps; s++)

@@ -132,6 +132,8 @@ enum ex_status ex__program_new(const ex_graph *graph, int32_t segment, const ex_
   program->segment = segment;
   program->options = *options;
   enum ex_status status = compile(program, params, buffers, err);
+  program->options.blocked = NULL; /* it was borrowed */
+  program->options.n_blocked = 0;
   if (status != EX_OK) {
     ex__program_free(program);
     return status;
@@ -281,3 +283,5 @@ void ex__run_backward(ex_run *run, const struct ex_pass *pass, const ex_real *co
 }
 
 int64_t ex__run_executed_macs(const ex_run *run) { return run->executed_macs; }
+
+int64_t ex__run_backward_macs(const ex_run *run) { return run->backward_macs; }

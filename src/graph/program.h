@@ -48,6 +48,11 @@ void ex__plan_free(ex_plan *plan); /* accepts NULL */
 json_t *ex__plan_to_json(const ex_plan *plan);
 enum ex_status ex__plan_from_json(const json_t *json, ex_plan **out, struct ex_error *err);
 
+/* Channels (of rank 1: features) of an in port whose gradient nobody wants. */
+struct ex_blocked {
+  int32_t value, from, to; /* 0 ≤ from < to */
+};
+
 struct ex_program_options {
   int32_t batch; /* samples per call, ≥ 1 */
   enum ex_mode mode;
@@ -58,6 +63,8 @@ struct ex_program_options {
   ex_plan *plan;          /* NULL: fixed choices, nothing is timed */
   bool frozen;            /* training mode: run as inference would, no gradients, statistics stay */
   bool no_input_gradient; /* training mode: nobody wants din (first stage, frozen body below) */
+  const struct ex_blocked *blocked; /* [n_blocked] training mode; borrowed while it is compiled */
+  int32_t n_blocked;
 };
 
 /* What EX_LAYOUT_AUTO becomes for training all segments of `graph` with this
@@ -122,11 +129,16 @@ void ex__run_forward(ex_run *run, const struct ex_pass *pass, const ex_real *con
 /* After a forward of the same run with the same in and out arrays still intact.
  * dout[i]: gradient of out port i, NULL = zero (its work is skipped).
  * din[i]: where the gradient of in port i goes, NULL = not wanted;
- * din_add[i]: add to what is there instead of writing over it. */
+ * din_add[i]: add to what is there instead of writing over it. Channels that were
+ * blocked when it was compiled get a part of their gradient, or zero: whatever
+ * takes least work. */
 void ex__run_backward(ex_run *run, const struct ex_pass *pass, const ex_real *const *in,
                       ex_real *const *out, const ex_real *const *dout, ex_real *const *din,
                       const bool *din_add);
 /* Multiply-adds that this run's forward calls executed so far, by its steps. */
 int64_t ex__run_executed_macs(const ex_run *run);
+/* The same of backward calls: of the products that give gradients of weights
+ * and of inputs. */
+int64_t ex__run_backward_macs(const ex_run *run);
 
 #endif

@@ -31,7 +31,7 @@ struct ex_run {
   void *saved;     /* saved_bytes, 64-byte aligned; NULL where that is 0 */
   void *transient; /* transient_bytes */
   bool owns_saved, owns_transient;
-  int64_t executed_macs;
+  int64_t executed_macs, backward_macs;
   void *impl; /* the backend's own; NULL where it needs none */
 };
 

@@ -309,6 +309,10 @@ static void backward_step(ex_run *run, const struct ex_pass *pass, int32_t i, ex
     memset(call.din[k], 0, (size_t)count * sizeof(ex_real));
     state->arrived[number] = true;
   }
+  if (trains_own_tensor(program, step->node)) {
+    if (pass->grads != NULL) run->backward_macs += step->macs;
+    if (call.din[0] != NULL) run->backward_macs += step->macs;
+  }
   step->node->op->backward(&call);
 }
 

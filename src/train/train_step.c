@@ -10,10 +10,9 @@
  * nothing is cleared; a value that no loss reached is passed on as NULL, and
  * the work below it is skipped.
  *
- * A flow (struct ex_flow) changes what one reader of a value sends down. The
- * segment then writes that gradient to a place of its own, from where it goes on
- * times a factor per element, in the port's own layout; a flow of scale 0 is not
- * computed. So the gradient is one of no single loss, and forward is untouched.
+ * A flow (struct ex_flow) changes what one reader of a value sends down
+ * (train_step_flow.c). So the gradient is one of no single loss, and forward is
+ * untouched.
  *
  * Seeds are kept apart from gradients: a head that another head reads would
  * otherwise spoil its seed for a second backward from other points.
@@ -125,35 +124,14 @@ static enum ex_status bind_lists(struct segment *segment, struct ex_error *err) 
   return EX_OK;
 }
 
-/* The factor of every element of a sample, in the port's layout. */
-static enum ex_status bind_factor(ex_stepper *stepper, const struct segment *segment,
-                                  const struct ex_flow *flow, struct leak *leak,
-                                  struct ex_error *err) {
-  const struct ex_shape *shape = &ex__graph_node(stepper->net->graph, flow->value)->shape;
-  int64_t count = ex__shape_count(shape), plane = count / shape->dim[0];
-  EX_TRY(ex__stepper_reserve(stepper, stepper->ports[flow->value].size, &leak->own, err));
-  EX_TRY(ex__stepper_reserve(stepper, count, &leak->factor, err));
-  int32_t to = flow->to > 0 && flow->to < shape->dim[0] ? flow->to : shape->dim[0];
-  for (int64_t i = (int64_t)flow->from * plane; i < (int64_t)to * plane; i++)
-    leak->own[i] = (ex_real)flow->scale;
-  ex__port_from_plain(segment->program, flow->value, 1, leak->own, leak->factor);
-  return EX_OK;
-}
-
-/* Whether it leaves the gradient as it is. */
-static bool is_plain(const ex_stepper *stepper, const struct ex_flow *flow) {
-  int32_t channels = ex__graph_node(stepper->net->graph, flow->value)->shape.dim[0];
-  return flow->scale == 1 && flow->from == 0 && (flow->to == 0 || flow->to >= channels);
-}
-
 static enum ex_status bind_leak(ex_stepper *stepper, const struct segment *segment, int32_t i,
                                 struct ex_error *err) {
   int32_t index = (int32_t)(segment - stepper->segments), id = segment->in_id[i];
   const struct ex_flow *flow = find_flow(stepper, index, id);
   struct leak *leak = &segment->leak[i];
   leak->stopped = !sends_gradient(stepper, index, id);
-  if (leak->stopped || flow == NULL || is_plain(stepper, flow)) return EX_OK;
-  return bind_factor(stepper, segment, flow, leak, err);
+  if (leak->stopped || flow == NULL) return EX_OK;
+  return ex__stepper_bind_flow(stepper, segment, flow, leak, err);
 }
 
 static enum ex_status measure_ports(ex_stepper *stepper, const struct segment *segment,
@@ -174,6 +152,7 @@ static enum ex_status measure_ports(ex_stepper *stepper, const struct segment *s
 static enum ex_status compile(ex_stepper *stepper, int32_t index, struct ex_error *err) {
   struct segment *segment = &stepper->segments[index];
   const ex_net *net = stepper->net;
+  struct ex_blocked blocked[EX_MAX_FLOWS];
   const struct ex_program_options options = {.batch = stepper->options.batch,
                                              .mode = EX_MODE_TRAIN,
                                              .backend = stepper->options.backend,
@@ -181,7 +160,10 @@ static enum ex_status compile(ex_stepper *stepper, int32_t index, struct ex_erro
                                              .threads = stepper->options.threads,
                                              .plan = stepper->options.plan,
                                              .frozen = !segment->trains,
-                                             .no_input_gradient = !passes_gradient(stepper, index)};
+                                             .no_input_gradient = !passes_gradient(stepper, index),
+                                             .blocked = blocked,
+                                             .n_blocked =
+                                                 ex__stepper_find_blocked(stepper, index, blocked)};
   EX_TRY(ex__program_new(net->graph, index, net->params, net->buffers, &options, &segment->program,
                          err));
   EX_TRY(bind_lists(segment, err));
@@ -290,7 +272,7 @@ static void free_segment(struct segment *segment) {
   ex__free((void *)segment->din);
   ex__free(segment->din_add);
   for (int32_t i = 0; segment->leak != NULL && i < segment->n_in; i++) {
-    ex__free(segment->leak[i].factor);
+    ex__free(segment->leak[i].runs);
     ex__free(segment->leak[i].own);
   }
   ex__free(segment->leak);
@@ -328,6 +310,13 @@ bool ex__stepper_trains(const ex_stepper *stepper, int32_t tensor) {
 
 bool ex__stepper_trains_point(const ex_stepper *stepper, int32_t point) {
   return stepper->trains_point[point];
+}
+
+int64_t ex__stepper_backward_macs(const ex_stepper *stepper) {
+  int64_t macs = 0;
+  for (int32_t s = 0; s < stepper->n_segments; s++)
+    if (stepper->segments[s].run != NULL) macs += ex__run_backward_macs(stepper->segments[s].run);
+  return macs;
 }
 
 int64_t ex__stepper_bytes(const ex_stepper *stepper) { return stepper->bytes; }
@@ -383,20 +372,6 @@ void ex__stepper_backward_begin(ex_stepper *stepper, int32_t points) {
   }
 }
 
-/* What the segment wrote to its own place, times the factors, goes to the port. */
-static void pass_leak(const ex_stepper *stepper, const struct leak *leak, struct port *port) {
-  int64_t count = port->size / stepper->options.batch;
-  for (int32_t s = 0; s < stepper->options.batch; s++) {
-    const ex_real *from = leak->own + s * count;
-    ex_real *to = port->grad + s * count;
-    if (port->filled)
-      for (int64_t i = 0; i < count; i++) to[i] += leak->factor[i] * from[i];
-    else
-      for (int64_t i = 0; i < count; i++) to[i] = leak->factor[i] * from[i];
-  }
-  port->filled = true;
-}
-
 static void backward_segment(ex_stepper *stepper, const struct ex_pass *pass,
                              struct segment *segment) {
   if (!segment->used || !segment->trains) return;
@@ -410,7 +385,7 @@ static void backward_segment(ex_stepper *stepper, const struct ex_pass *pass,
   for (int32_t i = 0; i < segment->n_in; i++) {
     struct port *port = &stepper->ports[segment->in_id[i]];
     const struct leak *leak = &segment->leak[i];
-    bool own = leak->factor != NULL;
+    bool own = leak->own != NULL;
     segment->din[i] = leak->stopped ? NULL : own ? leak->own : port->grad;
     segment->din_add[i] = port->filled && !own;
     port->filled |= !leak->stopped && !own;
@@ -420,8 +395,8 @@ static void backward_segment(ex_stepper *stepper, const struct ex_pass *pass,
   ex__run_backward(segment->run, pass, segment->in, segment->out, segment->dout, segment->din,
                    segment->din_add);
   for (int32_t i = 0; i < segment->n_in; i++)
-    if (segment->leak[i].factor != NULL)
-      pass_leak(stepper, &segment->leak[i], &stepper->ports[segment->in_id[i]]);
+    if (segment->leak[i].own != NULL)
+      ex__stepper_pass_leak(stepper, &segment->leak[i], &stepper->ports[segment->in_id[i]]);
 }
 
 void ex__stepper_backward_stage(ex_stepper *stepper, const struct ex_pass *pass, int32_t stage) {

@@ -47,6 +47,8 @@ void ex__stepper_repack(ex_stepper *stepper);
 bool ex__stepper_trains(const ex_stepper *stepper, int32_t tensor);
 bool ex__stepper_trains_point(const ex_stepper *stepper, int32_t point);
 /* Activations, gradients of ports, scratch: what is its own. */
+/* Multiply-adds that backward passes executed so far. */
+int64_t ex__stepper_backward_macs(const ex_stepper *stepper);
 int64_t ex__stepper_bytes(const ex_stepper *stepper);
 
 /* x [batch][input], plain: where the caller writes the batch. */

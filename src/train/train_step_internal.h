@@ -18,11 +18,18 @@ struct port {
   int64_t value_at, grad_at; /* bytes into the arena */
 };
 
+/* Elements of a sample, one after another. */
+struct neighbours {
+  int64_t at, n;
+};
+
 /* How a gradient leaves a segment at one of its in ports. */
 struct leak {
-  bool stopped;    /* nothing leaves */
-  ex_real *factor; /* [elements of one sample], NULL: 1 */
-  ex_real *own;    /* [port's size] where it is written first; NULL where factor is */
+  bool stopped; /* nothing leaves */
+  ex_real *own; /* [port's size] where it is written first; NULL: all leaves as it is */
+  ex_real scale;
+  int32_t n_runs;
+  struct neighbours *runs; /* [n_runs] what leaves of a sample */
 };
 
 struct segment {
@@ -66,5 +73,17 @@ enum ex_status ex__stepper_reserve(ex_stepper *stepper, int64_t n, ex_real **out
 /* Once all segments are compiled: finds a place for everything that lives in
  * the arena, and takes the memory. */
 enum ex_status ex__stepper_place(ex_stepper *stepper, struct ex_error *err);
+
+/* ---- flows (train_step_flow.c) --------------------------------------------- */
+
+/* Prepares a leak for a flow that is not stopped. */
+enum ex_status ex__stepper_bind_flow(ex_stepper *stepper, const struct segment *segment,
+                                     const struct ex_flow *flow, struct leak *leak,
+                                     struct ex_error *err);
+/* What the segment of this number need not compute; returns how many there are. */
+int32_t ex__stepper_find_blocked(const ex_stepper *stepper, int32_t index,
+                                 struct ex_blocked blocked[EX_MAX_FLOWS]);
+/* What the segment wrote to its own place goes to the port. */
+void ex__stepper_pass_leak(const ex_stepper *stepper, const struct leak *leak, struct port *port);
 
 #endif
