@@ -35,7 +35,7 @@ expect 2 'must have one of --max-drop, --max-macs and --max-latency' calibrate x
 expect 2 'must have one of' calibrate x --max-drop 1 --max-macs 0.5
 expect 1 'recipe "nosuch" is neither a file nor one of .*fashion-mnist' train nosuch
 expect 1 'nosuch.safetensors: .*No such file' evaluate nosuch.safetensors
-expect 1 'paper "nosuch" is unknown; must be one of branchynet, .*, sdn' papers nosuch
+expect 1 'paper "nosuch" is unknown; must be one of .*branchynet, .*sdn' papers nosuch
 expect 1 'parameter "wdths" is unknown; must be one of' inspect fashion-mnist -s network.wdths=3
 expect 1 'architecture .*nosuch.*must be one of' inspect fashion-mnist -s network.architecture=nosuch
 expect 1 'momentum = 7; must be' inspect fashion-mnist -s train.momentum=7

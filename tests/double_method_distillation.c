@@ -105,7 +105,7 @@ static void no_gradient_goes_to_the_teacher(void **state) {
   make(&with, "distillation");
   make(&without, "distillation");
   set(&without, "alpha", "0");
-  set(&without, "scale", "0.5");
+  set(&without, "scale", "1");
   loss_at(&with, 3);
   loss_at(&without, 3);
   assert_memory_equal(with.dz[LAST], without.dz[LAST], sizeof with.dz[LAST]);
@@ -121,6 +121,22 @@ static void without_a_teacher_it_is_joint(void **state) {
   assert_true(loss_at(&m, 4) == loss_at(&joint, 1));
   assert_memory_equal(m.dz, joint.dz, sizeof m.dz);
   for (int32_t p = 0; p < POINTS; p++) assert_true(m.point_loss[p] == joint.point_loss[p]);
+}
+
+/* By default labels weigh what they do in joint, whatever the teacher's share. */
+static void labels_weigh_what_they_do_in_joint(void **state) {
+  (void)state;
+  static const char *const alpha[] = {"0.25", "0.5", "0.75"};
+  struct made joint;
+  make(&joint, "joint");
+  loss_at(&joint, 1);
+  for (int32_t a = 0; a < 3; a++) {
+    struct made m;
+    make(&m, "distillation");
+    set(&m, "alpha", alpha[a]);
+    loss_at(&m, 3);
+    for (int32_t i = 0; i < SIZE; i++) assert_true(fabs(m.dz[LAST][i] - joint.dz[LAST][i]) < 1e-15);
+  }
 }
 
 static void a_student_like_its_teacher_learns_nothing(void **state) {
@@ -225,7 +241,7 @@ static void unlabelled_samples_are_taught(void **state) {
   /* Labels are a mean over the three samples that have one. */
   double total = 0;
   for (int32_t c = 0; c < CLASSES; c++) total += exp(m.z[LAST][c]);
-  assert_true(fabs(m.dz[LAST][0] - 0.5 * exp(m.z[LAST][0]) / total / 3) < 1e-15);
+  assert_true(fabs(m.dz[LAST][0] - exp(m.z[LAST][0]) / total / 3) < 1e-15);
   for (int32_t i = 0; i < N; i++) m.target[i] = -1;
   double loss = loss_at(&m, 2);
   assert_true(isfinite(loss) && loss > 0);
@@ -237,11 +253,11 @@ static void a_frozen_exit_may_teach(void **state) {
   (void)state;
   struct made m;
   make(&m, "distillation");
-  double label = 0.5 * loss_of_terms(&m, m.output, 2, 1, 0, false);
+  double label = loss_of_terms(&m, m.output, 2, 1, 0, false);
   double all = loss_at(&m, 2);
   m.doutput[LAST] = NULL;
   double heads = loss_at(&m, 2);
-  assert_true(label > 0 && fabs(all - heads - 0.5 * m.point_loss[LAST]) < 1e-12);
+  assert_true(label > 0 && fabs(all - heads - m.point_loss[LAST]) < 1e-12);
   assert_true(m.dz[0][0] != 0 && m.dz[LAST][0] == 0);
 }
 
@@ -261,6 +277,7 @@ int main(void) {
       cmocka_unit_test(gradients_are_those_with_the_teacher_still),
       cmocka_unit_test(no_gradient_goes_to_the_teacher),
       cmocka_unit_test(without_a_teacher_it_is_joint),
+      cmocka_unit_test(labels_weigh_what_they_do_in_joint),
       cmocka_unit_test(a_student_like_its_teacher_learns_nothing),
       cmocka_unit_test(a_hot_teacher_compares_logits),
       cmocka_unit_test(temperature_rises_until_the_teacher_is_unsure),

@@ -10,11 +10,13 @@
  * probability of the teacher at T exceeds 0.5. Unlabelled samples count in the
  * second sum alone (method/teaching.h).
  *
- * S, `scale`. Joint training has a weight of 1 for each exit; here labels have
- * S(1 − C). The authors' S = 10/K against a plain sum as baseline is therefore a
- * different learning rate for labels, too. By default S = 1: labels and teacher
- * together weigh what joint training gives to labels alone. S = 1/(1 − C) makes
- * every cross-entropy weigh what it does there.
+ * S, `scale`: joint training gives each exit's labels a weight of 1; here they have
+ * S(1 − C), and SGD feels the difference as another learning rate. The authors'
+ * S = 2 · 5/K (the baseline's is 1) with C = 0.5 is 1/(1 − C) times a factor for the
+ * number of exits. The default is S = 1/(1 − C) alone: labels weigh what they do in
+ * joint, the last exit is trained as there, and the teacher comes on top. With
+ * S = 1 labels and teacher together weigh what labels do in joint, and the last
+ * exit half of that.
  *
  * Deviations: `teachers` = later lets every later exit teach, each pair with
  * weight S · C: the uniform dense distillation which HDKD (method_hdkd.c) is
@@ -42,9 +44,9 @@ static const char *const teachers[] = {"last", "later", NULL};
 static const struct ex_param params[] = {
     {"alpha", EX_PARAM_REAL, FIELD(alpha), 0, 1, "0.5", NULL,
      "Share of the teacher in the loss; the labels have the rest, at the last exit too."},
-    {"scale", EX_PARAM_REAL, FIELD(scale), 0, 1000, "1", NULL,
-     "Factor on the whole loss. 1: labels and teacher together weigh at an exit what labels do in "
-     "joint; 1 / (1 - alpha): labels alone do; the paper took 10 / exits."},
+    {"scale", EX_PARAM_REAL, FIELD(scale), 0, 1000, "0", NULL,
+     "Factor on the whole loss; 0: 1 / (1 - alpha), with which labels weigh what they do in joint "
+     "(1 where alpha is 1). With 1, labels and teacher together do; the paper took 10 / exits."},
     {"teachers", EX_PARAM_ENUM, FIELD(teachers), 0, 0, "last", teachers,
      "Who teaches an exit: the last one; or every later one, each with the same weight."},
     {"temperature", EX_PARAM_REAL, FIELD(temperature), 0.01, 1000, "1", NULL,
@@ -82,14 +84,20 @@ static void start(const void *values, const ex_net *net, uint64_t seed, void *st
   ((struct state *)state)->temperature = ((const struct distillation *)values)->temperature;
 }
 
+static double scale_of(const struct distillation *own) {
+  if (own->scale > 0) return own->scale;
+  return own->alpha < 1 ? 1 / (1 - own->alpha) : 1;
+}
+
 static double loss(const void *values, void *state, const struct ex_loss_call *call) {
   const struct distillation *own = values;
   struct state *kept = state;
   struct ex_teaching teaching = {.temperature = kept->temperature};
   int32_t n = call->n_points;
-  for (int32_t k = 0; k < n; k++) teaching.label[k] = own->scale * (1 - own->alpha);
+  double scale = scale_of(own);
+  for (int32_t k = 0; k < n; k++) teaching.label[k] = scale * (1 - own->alpha);
   for (int32_t t = own->teachers == TEACHERS_LAST ? n - 1 : 1; t < n; t++)
-    for (int32_t s = 0; s < t; s++) teaching.teach[t][s] = own->scale * own->alpha;
+    for (int32_t s = 0; s < t; s++) teaching.teach[t][s] = scale * own->alpha;
   double sum = ex__teaching_loss(call, &teaching);
   const struct ex_annealing annealing = {own->confidence, own->growth, own->limit};
   if (own->anneal) kept->temperature = ex__teaching_anneal(call, kept->temperature, &annealing);

@@ -18,8 +18,8 @@
  *   only be another learning rate.
  * - The validation loss is alpha · mean CE_i + (1 − alpha) · mean softplus(CE_i / m_i
  *   − 1), m_i being the exit's running mean on held-out samples, held constant.
- * - Temperature 3, and first weights 0.5 for labels and the last teacher, 0.05 for
- *   other teachers.
+ * - Temperature 3, and first weights 1 for labels, as in joint training, 1 for the
+ *   last teacher and 0.1 for others.
  * - The virtual step is the optimiser's own, with its moments and decay.
  */
 #include "method/hdkd.h"
@@ -38,11 +38,11 @@ struct hdkd {
 #define FIELD(name) offsetof(struct hdkd, name)
 
 static const struct ex_param params[] = {
-    {"label", EX_PARAM_REAL, FIELD(label), 0, 100, "0.5", NULL,
+    {"label", EX_PARAM_REAL, FIELD(label), 0, 100, "1", NULL,
      "First weight of each exit's labels."},
-    {"last", EX_PARAM_REAL, FIELD(last), 0, 100, "0.5", NULL,
+    {"last", EX_PARAM_REAL, FIELD(last), 0, 100, "1", NULL,
      "First weight of what the last exit teaches an earlier one."},
-    {"others", EX_PARAM_REAL, FIELD(others), 0, 100, "0.05", NULL,
+    {"others", EX_PARAM_REAL, FIELD(others), 0, 100, "0.1", NULL,
      "First weight of what any other exit teaches an earlier one."},
     {"rate", EX_PARAM_REAL, FIELD(rate), 0, 1, "0.001", NULL,
      "Adam's learning rate of the weights; 0: they stay."},
