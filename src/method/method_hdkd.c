@@ -228,7 +228,7 @@ static void measure(void *context, const struct ex_loss_call *call, double *loss
 static void learn(const struct hdkd *own, struct ex_hdkd_state *kept, struct ex_trainer *trainer) {
   int32_t n = ex__teaching_n_terms(trainer->call->n_points);
   double *slope = trainer->scratch, *spare = slope + n;
-  struct context context = {.own = own, .kept = kept, .still = (ex_real *)(spare + n)};
+  struct context context = {.own = own, .kept = kept, .still = (void *)(spare + n)};
   const struct ex_hyper hyper = {.inner_batch = trainer->at,
                                  .outer_source = EX_SOURCE_META,
                                  .outer_batch = trainer->at / own->every,
