@@ -224,8 +224,10 @@ static void strange_traces(void **state) {
       if (kind == 2) raw[j] = j % C == 1 ? 1000 : -1000; /* saturated, one class */
       if (kind == 3) raw[j] = j < N * C ? (ex_real)NAN : (ex_real)(j % 5); /* first exit broken */
     }
-    ex_trace *select = fixture_from(N, depth[kind], C, raw, target);
-    ex_trace *certify = fixture_from(N, depth[kind], C, raw, target);
+    ex_real gate[3 * N];
+    for (int32_t j = 0; j < 3 * N; j++) gate[j] = (ex_real)(j % 5 - 2);
+    ex_trace *select = fixture_with_gates(N, depth[kind], C, raw, gate, target);
+    ex_trace *certify = fixture_with_gates(N, depth[kind], C, raw, gate, target);
     for (int32_t c = 0; ex__policy_at(c) != NULL; c++) {
       if ((ex__policy_at(c)->needs & EX_POLICY_NEEDS_TARGET) != 0) continue;
       ex_policy start;
