@@ -236,15 +236,16 @@ static struct fast_rows locate_gradient(const struct pass *p, int32_t value) {
 
 /* Says whether the next contribution to a gradient adds, and notes that it is
  * made. Slices share their host's flag, and the host is zeroed if a part of it
- * comes first, or where channels are blocked and may be left out. Aliases of element-wise steps have a flag of their own. */
-static bool start(const struct pass *p, int32_t value) {
+ * comes first, as an array is where its first contribution is `partial`: leaves
+ * out what is blocked. Aliases of element-wise steps have a flag of their own. */
+static bool start(const struct pass *p, int32_t value, bool partial) {
   const struct train *train = train_of(p->run->program);
   struct train_run *state = p->run->impl;
   const struct train_value *v = &train->values[value];
   int32_t flag = v->slice ? v->grad_host : value;
   bool add = state->started[flag];
   bool part = flag != value && train->values[flag].channels != v->channels;
-  bool holes = v->blocked_from < v->blocked_to && flag == v->grad_host;
+  bool holes = partial && flag == v->grad_host;
   if (!add && (part || holes)) {
     struct fast_rows whole = locate_gradient(p, flag);
     if (whole.data != NULL)
@@ -273,7 +274,7 @@ static struct fast_rows collect_gradient(const struct pass *p, int32_t value,
   struct fast_rows from = {(float *)(uintptr_t)seed, v->channels};
   if (seed != NULL && !state->arrived[value] && !has_slices(train, value)) return from;
   struct fast_rows to = locate_gradient(p, value);
-  if (seed != NULL) ex__train_copy(train, v, from, to, start(p, value));
+  if (seed != NULL) ex__train_copy(train, v, from, to, start(p, value, false));
   return to;
 }
 
@@ -313,7 +314,8 @@ static void backward_step(const struct pass *p, int32_t s, const float *const *d
   call.dout = gradient;
   for (int32_t i = 0; i < step->n_in; i++) {
     call.din[i] = locate_gradient(p, step->in[i]);
-    if (call.din[i].data != NULL) call.add[i] = start(p, step->in[i]);
+    bool partial = step->data_macs < step->macs; /* of a product, whose input is the first */
+    if (call.din[i].data != NULL) call.add[i] = start(p, step->in[i], partial);
   }
   remake_needed(p, &call);
   if (step->has_params) {

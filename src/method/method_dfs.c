@@ -99,9 +99,9 @@ const struct ex_method ex__method_dfs = {
     .name = "dfs",
     .cite = "Gong et al., Deep Feature Surgery, ECCV 2024",
     .summary = "Trains all exits together, where each exit and what lies behind it train different "
-               "channels of the feature map that both read. A step costs less than a joint step, "
-               "because gradients that are stopped are not computed. Choose it where early exits "
-               "and the last are at odds, or where training time matters.",
+               "channels of the feature map that both read. A step has fewer multiply-adds than a "
+               "joint step, as gradients that are stopped are not computed, and takes about as "
+               "long. Choose it where early exits and the last are at odds.",
     .params = params,
     .size = sizeof(struct dfs),
     .flow = flow,

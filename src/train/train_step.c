@@ -273,6 +273,7 @@ static void free_segment(struct segment *segment) {
   ex__free(segment->din_add);
   for (int32_t i = 0; segment->leak != NULL && i < segment->n_in; i++) {
     ex__free(segment->leak[i].runs);
+    ex__free(segment->leak[i].gaps);
     ex__free(segment->leak[i].own);
   }
   ex__free(segment->leak);
@@ -386,7 +387,7 @@ static void backward_segment(ex_stepper *stepper, const struct ex_pass *pass,
     struct port *port = &stepper->ports[segment->in_id[i]];
     const struct leak *leak = &segment->leak[i];
     bool own = leak->own != NULL;
-    segment->din[i] = leak->stopped ? NULL : own ? leak->own : port->grad;
+    segment->din[i] = leak->stopped ? NULL : ex__stepper_leak_target(leak, port);
     segment->din_add[i] = port->filled && !own;
     port->filled |= !leak->stopped && !own;
   }

@@ -4,13 +4,12 @@
  *
  * A segment whose gradient is scaled, or goes on in some channels only, writes
  * it to a place of its own, and what goes on is then added to the port's
- * gradient. In the port's layout those channels are runs of elements, found once
+ * gradient; where nothing is there yet, and the scale is 1, it writes to the port
+ * and the rest is wiped out. In the port's layout those channels are runs of elements, found once
  * by moving marks from the plain layout. What does not go on is told to the
  * program when it is compiled, which then need not compute it: stopped flows,
  * and of channels on both sides of a flow's range the longer part.
  */
-#include <string.h>
-
 #include "base/memory.h"
 #include "train/train_step_internal.h"
 
@@ -37,12 +36,12 @@ int32_t ex__stepper_find_blocked(const ex_stepper *stepper, int32_t index,
   return n;
 }
 
-/* Where `mark` is not 0; `runs` may be NULL. */
-static int32_t find_runs(const ex_real *mark, int64_t n, struct neighbours *runs) {
+/* Where `mark` is `wanted`; `runs` may be NULL. */
+static int32_t find_runs(const ex_real *mark, int64_t n, ex_real wanted, struct neighbours *runs) {
   int32_t n_runs = 0;
   for (int64_t i = 0; i < n; i++) {
-    if (mark[i] == 0) continue;
-    bool begins = i == 0 || mark[i - 1] == 0;
+    if (mark[i] != wanted) continue;
+    bool begins = i == 0 || mark[i - 1] != wanted;
     if (begins && runs != NULL) runs[n_runs] = (struct neighbours){i, 0};
     n_runs += begins;
     if (runs != NULL) runs[n_runs - 1].n++;
@@ -54,10 +53,13 @@ static enum ex_status bind_runs(const struct segment *segment, const struct ex_f
                                 int64_t count, const ex_real *plain, ex_real *mark,
                                 struct leak *leak) {
   ex__port_from_plain(segment->program, flow->value, 1, plain, mark);
-  leak->n_runs = find_runs(mark, count, NULL);
+  leak->n_runs = find_runs(mark, count, 1, NULL);
+  leak->n_gaps = find_runs(mark, count, 0, NULL);
   leak->runs = ex__calloc((size_t)leak->n_runs + 1, sizeof *leak->runs);
-  if (leak->runs == NULL) return EX_ENOMEM;
-  find_runs(mark, count, leak->runs);
+  leak->gaps = ex__calloc((size_t)leak->n_gaps + 1, sizeof *leak->gaps);
+  if (leak->runs == NULL || leak->gaps == NULL) return EX_ENOMEM;
+  find_runs(mark, count, 1, leak->runs);
+  find_runs(mark, count, 0, leak->gaps);
   return EX_OK;
 }
 
@@ -83,11 +85,25 @@ enum ex_status ex__stepper_bind_flow(ex_stepper *stepper, const struct segment *
   return ex__stepper_reserve(stepper, stepper->ports[flow->value].size, &leak->own, err);
 }
 
+ex_real *ex__stepper_leak_target(const struct leak *leak, const struct port *port) {
+  return leak->own != NULL && (port->filled || leak->scale != 1) ? leak->own : port->grad;
+}
+
+/* Wipes out, over all samples, what does not go on. */
+static void clear_gaps(const struct leak *leak, int64_t count, int32_t batch, ex_real *grad) {
+  for (int32_t s = 0; s < batch; s++)
+    for (int32_t r = 0; r < leak->n_gaps; r++) {
+      ex_real *to = grad + s * count + leak->gaps[r].at;
+      for (int64_t i = 0; i < leak->gaps[r].n; i++) to[i] = 0;
+    }
+}
+
 void ex__stepper_pass_leak(const ex_stepper *stepper, const struct leak *leak, struct port *port) {
-  int64_t count = port->size / stepper->options.batch;
-  bool whole = leak->n_runs == 1 && leak->runs[0].n == count;
-  if (!port->filled && !whole) memset(port->grad, 0, (size_t)port->size * sizeof *port->grad);
-  for (int32_t s = 0; s < stepper->options.batch; s++)
+  int32_t batch = stepper->options.batch;
+  int64_t count = port->size / batch;
+  bool direct = ex__stepper_leak_target(leak, port) == port->grad;
+  if (!port->filled) clear_gaps(leak, count, batch, port->grad);
+  for (int32_t s = 0; s < batch && !direct; s++)
     for (int32_t r = 0; r < leak->n_runs; r++) {
       int64_t at = s * count + leak->runs[r].at, n = leak->runs[r].n;
       const ex_real *from = leak->own + at;

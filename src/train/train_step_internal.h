@@ -28,8 +28,8 @@ struct leak {
   bool stopped; /* nothing leaves */
   ex_real *own; /* [port's size] where it is written first; NULL: all leaves as it is */
   ex_real scale;
-  int32_t n_runs;
-  struct neighbours *runs; /* [n_runs] what leaves of a sample */
+  int32_t n_runs, n_gaps;
+  struct neighbours *runs, *gaps; /* of a sample: what leaves, and what is between */
 };
 
 struct segment {
@@ -83,7 +83,9 @@ enum ex_status ex__stepper_bind_flow(ex_stepper *stepper, const struct segment *
 /* What the segment of this number need not compute; returns how many there are. */
 int32_t ex__stepper_find_blocked(const ex_stepper *stepper, int32_t index,
                                  struct ex_blocked blocked[EX_MAX_FLOWS]);
-/* What the segment wrote to its own place goes to the port. */
+/* Where the segment writes the gradient: its own place, or at once the port's. */
+ex_real *ex__stepper_leak_target(const struct leak *leak, const struct port *port);
+/* What the segment wrote there goes on, and nothing else. */
 void ex__stepper_pass_leak(const ex_stepper *stepper, const struct leak *leak, struct port *port);
 
 #endif
