@@ -31,7 +31,7 @@ LOOPS_TARGET static inline __attribute__((always_inline)) void POOL(max_window)(
 /* Channels before `first` are left out. */
 LOOPS_TARGET static inline __attribute__((always_inline)) void POOL(max_grad_window)(
     const struct fast_pool *p, const float *dout, const uint8_t *won, float *din, int32_t first) {
-  POOL(ints) lane, taps = __builtin_convertvector(*(const POOL(bytes) *)won, POOL(ints));
+  POOL(ints) lane = {0}, taps = __builtin_convertvector(*(const POOL(bytes) *)won, POOL(ints));
   for (int32_t i = 0; i < WIDTH; i++) lane[i] = i;
   POOL(ints) gradient = (POOL(ints)) * (const POOL(floats) *)dout & (lane >= first);
   int32_t tap = 0;
