@@ -320,7 +320,7 @@ static void copy_head(const ex_net *net, int32_t point, ex_slabs *to, const ex_s
 /* After an epoch of the warm-up: who has not become better for two waits, with
  * the weights of its best epoch. True: all do. */
 static bool judge_warm_up(struct state *state, struct ex_trainer *trainer) {
-  double accuracy[EX_MAX_POINTS];
+  double accuracy[EX_MAX_POINTS] = {0};
   accuracies(trainer, accuracy);
   bool all = true;
   for (int32_t p = 0; p < trainer->net->n_points - 1; p++) {

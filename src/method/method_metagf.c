@@ -214,7 +214,7 @@ static void fuse(const struct metagf *m, struct state *state, struct ex_trainer 
                  const struct group *group) {
   const ex_real *from = numbers_of(trainer, trainer->kept[0], group);
   ex_real *to = numbers_of(trainer, trainer->work[0], group);
-  double weight[EX_MAX_POINTS], sum = weights_of(m, state, group, weight);
+  double weight[EX_MAX_POINTS] = {0}, sum = weights_of(m, state, group, weight);
   for (int64_t i = 0; i < group->count; i++) to[i] = from[i];
   for (int32_t k = 0; k < state->n_points; k++) {
     if (weight[k] == 0) continue;
@@ -228,7 +228,7 @@ static void differentiate(const struct metagf *m, struct state *state, struct ex
                           const struct group *group) {
   const ex_real *g = numbers_of(trainer, trainer->grads, group);
   const ex_real *fused = numbers_of(trainer, trainer->work[0], group);
-  double weight[EX_MAX_POINTS], sum = weights_of(m, state, group, weight);
+  double weight[EX_MAX_POINTS] = {0}, sum = weights_of(m, state, group, weight);
   bool alone = (group->points & (group->points - 1)) == 0;
   for (int32_t k = 0; k < state->n_points; k++) {
     double product = 0;
