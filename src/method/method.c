@@ -130,6 +130,13 @@ double ex__method_loss(const struct ex_method *method, const void *values, void 
 
 /* ---- what methods share -------------------------------------------------- */
 
+void ex__method_descend(struct ex_trainer *trainer, double loss) {
+  trainer->note(trainer, loss);
+  ex__slabs_zero(trainer->grads);
+  trainer->backward(trainer, trainer->net->params, EX_ALL_POINTS, trainer->grads);
+  trainer->update(trainer, trainer->grads, ex_update_everything);
+}
+
 void ex__method_clear_seeds(const struct ex_loss_call *call) {
   size_t outputs = (size_t)call->n * (size_t)call->n_outputs;
   for (int32_t p = 0; p < call->n_points; p++) {

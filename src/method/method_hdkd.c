@@ -251,10 +251,7 @@ static void step(const void *values, void *state, struct ex_trainer *trainer) {
   if (own->rate > 0 && trainer->at % own->every == 0) learn(own, state, trainer);
   trainer->read(trainer, EX_SOURCE_TRAIN, trainer->at);
   trainer->forward(trainer, trainer->net->params, true);
-  trainer->note(trainer, loss(values, state, trainer->call));
-  ex__slabs_zero(trainer->grads);
-  trainer->backward(trainer, trainer->net->params, EX_ALL_POINTS, trainer->grads);
-  trainer->update(trainer, trainer->grads, ex_update_everything);
+  ex__method_descend(trainer, loss(values, state, trainer->call));
 }
 
 const struct ex_method ex__method_hdkd = {

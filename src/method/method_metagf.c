@@ -272,10 +272,7 @@ static void inner_step(const struct metagf *m, struct ex_trainer *trainer, int32
   if (at == 0 && !m->leak) trainer->forget(trainer);
   trainer->read(trainer, EX_SOURCE_TRAIN, trainer->at);
   trainer->forward(trainer, params, true);
-  trainer->note(trainer, inner_loss(m, trainer->call, turn));
-  ex__slabs_zero(trainer->grads);
-  trainer->backward(trainer, params, -1, trainer->grads);
-  trainer->update(trainer, trainer->grads, ex_update_everything);
+  ex__method_descend(trainer, inner_loss(m, trainer->call, turn));
   if (at == inner - 1) ex__slabs_copy(trainer->kept[turn + 1], params);
 }
 

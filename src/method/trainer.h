@@ -78,6 +78,9 @@ struct ex_trainer {
 
 /* ---- for the files of methods -------------------------------------------- */
 
+/* The end of a step that goes down one loss of the last forward, at the net's own
+ * parameters: notes it, goes backward from all points, updates everything. */
+void ex__method_descend(struct ex_trainer *trainer, double loss);
 /* Sets the seeds at all heads and gates to zero, as a forward does. */
 void ex__method_clear_seeds(const struct ex_loss_call *call);
 
