@@ -1,30 +1,42 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# A reproduction that was killed goes on with what it had finished, and its
-# result says what it is.
+# A reproduction that was killed goes on with what it had finished, commands side
+# by side share the work, and a result says what it is.
 set -u
 export OMP_WAIT_POLICY=passive
 [ -r /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz ] || exit 77
 failed=0
-fail() { echo "FAILED: $*"; cat out err 2>/dev/null; failed=1; }
+fail() { echo "FAILED: $*"; cat out err err2 2>/dev/null; failed=1; }
 run=("$EXEUNT" reproduce branchynet --quick -t 1 -o results)
+kept() { ls results/runs/*.json 2>/dev/null | wc -l; }
 
 "${run[@]}" >out 2>err &
-for _ in $(seq 600); do [ -s results/branchynet-quick.partial.json ] && break; sleep 0.05; done
+for _ in $(seq 600); do [ "$(kept)" -gt 0 ] && break; sleep 0.05; done
 kill -KILL $! 2>/dev/null
 wait $! 2>/dev/null
-[ -s results/branchynet-quick.partial.json ] || fail 'nothing was kept of a killed run'
+[ "$(kept)" -gt 0 ] || fail 'nothing was kept of a killed run'
 [ -e results/branchynet-quick.json ] && fail 'it ended before it was killed: nothing was tested'
-kept=$(grep -c '"executed_macs"' results/branchynet-quick.partial.json)
+left=$((3 - $(kept)))
 
-"${run[@]}" >out 2>err || fail 'the second run'
-[ "$(grep -c '^==' err)" -lt 3 ] || fail "all three runs were made again, after $kept figures"
-[ -e results/branchynet-quick.partial.json ] && fail 'the partial result is still there'
-for field in commit seeds steps passes verdict per_seed; do
+"${run[@]}" >out 2>err & # the two that go on make what is left, each run once
+"${run[@]}" >out2 2>err2 || fail 'the second run'
+wait $! || fail 'the third run'
+made=$(cat err err2 | grep -c '^==')
+[ "$made" -eq "$left" ] || fail "of $left runs that were left, $made were made"
+cmp -s out out2 || fail 'two commands that shared their runs came to different ends'
+for field in commit seeds steps passes verdict per_seed claim difference interval date; do
   grep -q "\"$field\"" results/branchynet-quick.json || fail "the result lacks $field"
 done
 grep -q '"verdict": "met"' results/branchynet-quick.json && fail 'a quick run counted as met'
-ls results | grep -q safetensors && fail 'a model was left behind'
+ls results/runs | grep -q -e safetensors -e lock -e checkpoint && fail 'more than results was left'
+
+# What was changed by hand is no longer what the run depends on.
+sed -i 's/"seed": 1/"seed": 2/' "$(ls results/runs/*.json | head -1)"
+"${run[@]}" >out2 2>err2 || fail 'the fourth run'
+[ "$(grep -c '^==' err2)" -eq 1 ] || fail 'a run of another seed was believed'
+
 "$EXEUNT" reproduce no-such-paper >out 2>err && fail 'an unknown paper was run'
 grep -q 'no-such-paper' err || fail 'the message does not name the paper'
+"$EXEUNT" reproduce >out 2>err && fail 'no name, and something was run'
+[ $? -eq 0 ] && "$EXEUNT" reproduce boost --all-training >out 2>err && fail 'both a name and all'
 exit $failed

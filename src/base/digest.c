@@ -36,3 +36,11 @@ void ex__digest_finish(ex_digest *digest, char text[EX_DIGEST_TEXT]) {
   text[2 * sizeof bytes] = '\0';
   ex__free(digest);
 }
+
+enum ex_status ex__digest_text(const void *data, size_t size, char text[EX_DIGEST_TEXT]) {
+  ex_digest *digest = ex__digest_new();
+  if (digest == NULL) return EX_ENOMEM;
+  ex__digest_add(digest, data, size);
+  ex__digest_finish(digest, text);
+  return EX_OK;
+}

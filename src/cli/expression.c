@@ -4,7 +4,8 @@
  */
 #include "cli/expression.h"
 
-#include <stdlib.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -27,16 +28,25 @@ static bool peek(struct reader *reader, char word[MAX_WORD]) {
   return true;
 }
 
-static const json_t *follow(const json_t *at, char *path) {
-  char *rest = path;
-  for (char *key; at != NULL && (key = strtok_r(rest, ".", &rest)) != NULL;) {
-    int64_t index;
-    if (json_is_array(at))
-      at = ex__text_to_int(key, &index) && index >= 0 ? json_array_get(at, (size_t)index) : NULL;
-    else
-      at = json_object_get(at, key);
-  }
-  return at;
+/* The number at the end of a path; "*" goes to every item of an array and takes
+ * the mean. NaN where there is none. */
+static double follow(const json_t *at, const char *path) {
+  if (*path == '\0') return json_is_number(at) ? json_number_value(at) : NAN;
+  char key[MAX_WORD];
+  size_t n = strcspn(path, ".");
+  snprintf(key, sizeof key, "%.*s", (int)n, path);
+  const char *rest = path + n + (path[n] == '.');
+  if (!json_is_array(at)) return follow(json_object_get(at, key), rest);
+  int64_t index;
+  if (strcmp(key, "*") != 0)
+    return ex__text_to_int(key, &index) && index >= 0
+               ? follow(json_array_get(at, (size_t)index), rest)
+               : (double)NAN;
+  double sum = 0;
+  size_t i;
+  const json_t *item;
+  json_array_foreach(at, i, item) { sum += follow(item, rest); }
+  return sum / (double)json_array_size(at);
 }
 
 static enum ex_status factor(struct reader *reader, double *value) {
@@ -46,14 +56,11 @@ static enum ex_status factor(struct reader *reader, double *value) {
                     reader->text);
   reader->at += strlen(word);
   if (ex__text_to_real(word, value)) return EX_OK;
-  char path[MAX_WORD];
-  memcpy(path, word, sizeof path);
-  const json_t *found = follow(reader->document, path);
-  if (!json_is_number(found))
+  *value = follow(reader->document, word);
+  if (isnan(*value))
     return ex__fail(reader->err, EX_ENOTFOUND,
                     "claim \"%.96s\": \"%s\" is not a number that was measured", reader->text,
                     word);
-  *value = json_number_value(found);
   return EX_OK;
 }
 

@@ -2,7 +2,7 @@
  *
  * cli/expression: the left side of a claim: paths into a JSON document and
  * numbers, joined by + - * / (with spaces around them; * and / bind first).
- * "joint.mean_macs / trunk.full.macs"
+ * "joint.mean_macs / trunk.full.macs", "joint.exits.*.accuracy" (a mean over the exits)
  */
 #ifndef EX_CLI_EXPRESSION_H
 #define EX_CLI_EXPRESSION_H
