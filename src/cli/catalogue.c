@@ -78,4 +78,5 @@ void catalogue_print_result(const json_t *entry, const json_t *result) {
   json_array_foreach(json_object_get(reproduction, "claims"), i, claim) {
     print_row(claim, json_array_get(json_object_get(result, "claims"), i));
   }
+  catalogue_print_comparison(json_object_get(result, "comparison"));
 }

@@ -101,11 +101,22 @@ static int print_one(const struct options *options, const char *name) {
   return EXIT_SUCCESS;
 }
 
+static void print_markdown_head(void) {
+  printf("# The papers\n\nMade by `exeunt papers --markdown` from `papers/*.json` and "
+         "`results/*.json`; do not edit.\nA claim is checked by `exeunt reproduce NAME`.\n");
+  json_t *training = catalogue_result("training");
+  if (training == NULL) return;
+  printf("\n## All training methods\n\nMade by `exeunt reproduce --all-training`, %s, commit "
+         "%.12s.%s\n",
+         text_of(training, "date"), text_of(training, "commit"),
+         json_is_true(json_object_get(training, "quick")) ? " A quick run." : "");
+  catalogue_print_comparison(json_object_get(training, "comparison"));
+  json_decref(training);
+}
+
 static int print_all(const struct options *options) {
   json_t *all = json_array();
-  if (options->markdown)
-    printf("# The papers\n\nMade by `exeunt papers --markdown` from `papers/*.json` and "
-           "`results/*.json`; do not edit.\nA claim is checked by `exeunt reproduce NAME`.\n");
+  if (options->markdown) print_markdown_head();
   for (int32_t i = 0; catalogue_at(i) != NULL; i++) {
     json_t *entry;
     if (catalogue_find(catalogue_at(i), &entry, NULL) != EX_OK) continue;

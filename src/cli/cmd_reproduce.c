@@ -4,7 +4,7 @@
  *
  * The catalogue entry says which runs to make (a recipe and what differs), how
  * often, how to calibrate, and each claim as an inequality over the evaluations
- * of the runs (cli/claims). Runs are made or found by cli/experiment; seeds go
+ * of the runs (report/claims). Runs are made or found by cli/experiment; seeds go
  * round before runs are repeated, so that what a stopped reproduction leaves is
  * balanced. A quick run shows that the machinery works and never counts as met.
  */
@@ -16,11 +16,11 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "cli/catalogue.h"
-#include "cli/claims.h"
-#include "cli/comparison.h"
 #include "cli/console.h"
 #include "cli/experiment.h"
 #include "cli/open.h"
+#include "report/claims.h"
+#include "report/comparison.h"
 
 enum { MAX_ENTRIES = 64, MAX_PATH = 512 };
 
@@ -36,7 +36,7 @@ static const struct option_spec table[] = {
      "One seed, few samples, under two minutes; never counts as met."},
     {"all-training", 0, OPTION_FLAG, offsetof(struct options, all_training), NULL, 0, 0, NULL,
      "Every entry that compares training methods, and one table of all of them."},
-    {"seeds", 0, OPTION_INT, offsetof(struct options, seeds), "N", 0, MAX_SEEDS, "0",
+    {"seeds", 0, OPTION_INT, offsetof(struct options, seeds), "N", 0, EX_MAX_SEEDS, "0",
      "How many seeds; 0: as the entry says."},
     {"output", 'o', OPTION_TEXT, offsetof(struct options, output), "FOLDER", 0, 0, NULL,
      "Where NAME.json and runs/ go; default results."},
@@ -66,7 +66,7 @@ static int32_t seeds_of(const struct work *work, const struct entry *entry, cons
   const json_t *own = json_object_get(run, "seeds");
   if (own == NULL) own = json_object_get(entry->reproduction, "seeds");
   json_int_t stated = json_integer_value(own);
-  return stated < 1 ? 1 : stated > MAX_SEEDS ? MAX_SEEDS : (int32_t)stated;
+  return stated < 1 ? 1 : stated > EX_MAX_SEEDS ? EX_MAX_SEEDS : (int32_t)stated;
 }
 
 static enum ex_status add_entry(struct work *work, const char *name, bool only_training,
@@ -74,7 +74,7 @@ static enum ex_status add_entry(struct work *work, const char *name, bool only_t
   json_t *catalogue;
   EX_TRY(catalogue_find(name, &catalogue, err));
   const json_t *reproduction = json_object_get(catalogue, "reproduction");
-  if (work->n_entries == MAX_ENTRIES || (only_training && !comparison_wanted(reproduction))) {
+  if (work->n_entries == MAX_ENTRIES || (only_training && !ex__comparison_wanted(reproduction))) {
     json_decref(catalogue);
     return EX_OK;
   }
@@ -126,7 +126,7 @@ static enum ex_status run_seed(const struct work *work, const struct entry *entr
 /* First whatever no other process is at, then the others' runs. */
 static enum ex_status run_all(const struct work *work, struct ex_error *err) {
   for (int32_t wait = 0; wait < 2; wait++)
-    for (int32_t seed = 0; seed < MAX_SEEDS; seed++)
+    for (int32_t seed = 0; seed < EX_MAX_SEEDS; seed++)
       for (int32_t i = 0; i < work->n_entries; i++)
         if (seed < work->entry[i].n_seeds)
           EX_TRY(run_seed(work, &work->entry[i], seed, wait != 0, err));
@@ -168,12 +168,12 @@ static void add_headline(json_t *result, const json_t *claim) {
 static enum ex_status conclude(const struct work *work, struct entry *entry, struct ex_error *err) {
   char date[11];
   console_date(date);
-  json_t *claims = claims_check(entry->reproduction, entry->evaluations, !work->options->quick);
+  json_t *claims = ex__claims_check(entry->reproduction, entry->evaluations, !work->options->quick);
   entry->result = json_pack(
       "{s:s, s:s, s:s, s:i, s:o, s:b, s:i, s:o, s:o, s:O}", "name", entry->name, "date", date,
       "commit", embedded_commit(), "seeds", (int)entry->n_seeds, "steps", steps_of(entry), "quick",
       (int)work->options->quick, "threads", (int)work->threads, "claims", claims, "comparison",
-      comparison_rows(entry->name, entry->reproduction, entry->evaluations), "evaluations",
+      ex__comparison_rows(entry->name, entry->reproduction, entry->evaluations), "evaluations",
       entry->evaluations);
   add_headline(entry->result, json_array_get(claims, 0));
   return write_json(work, entry->name, entry->result, err);
@@ -204,9 +204,9 @@ static enum ex_status reproduce(struct work *work, json_t **result, struct ex_er
 static void print_result(const struct work *work, const json_t *result) {
   for (int32_t i = 0; i < work->n_entries; i++) {
     if (work->n_entries > 1) printf("%s%s\n", i > 0 ? "\n" : "", work->entry[i].name);
-    claims_print(json_object_get(work->entry[i].result, "claims"));
+    catalogue_print_claims(json_object_get(work->entry[i].result, "claims"));
   }
-  comparison_print(json_object_get(result, "comparison"));
+  catalogue_print_comparison(json_object_get(result, "comparison"));
 }
 
 static void close_work(struct work *work) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cli/expression: recursive descent over two levels of precedence.
+ * report/expression: recursive descent over two levels of precedence.
  */
-#include "cli/expression.h"
+#include "report/expression.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -84,8 +84,8 @@ static enum ex_status term(struct reader *reader, double *value) {
   return EX_OK;
 }
 
-enum ex_status expression_evaluate(const char *text, const json_t *document, double *value,
-                                   struct ex_error *err) {
+enum ex_status ex__expression_evaluate(const char *text, const json_t *document, double *value,
+                                       struct ex_error *err) {
   struct reader reader = {text, text, document, err};
   EX_TRY(term(&reader, value));
   char sign, rest[MAX_WORD];
