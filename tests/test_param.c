@@ -9,6 +9,7 @@ struct part {
   int32_t patience, nesterov, kind;
   double rate;
   struct ex_list weights;
+  struct ex_table fitted;
 };
 
 static const char *const kinds[] = {"step", "cosine", NULL};
@@ -20,6 +21,7 @@ static const struct ex_param table[] = {
     {"schedule", EX_PARAM_ENUM, offsetof(struct part, kind), 0, 0, "cosine", kinds, "Of the rate."},
     {"rate", EX_PARAM_REAL, offsetof(struct part, rate), 0, 10, "0.1", NULL, "Learning rate."},
     {"weights", EX_PARAM_LIST, offsetof(struct part, weights), 0, 5, "1,0.5", NULL, "Per exit."},
+    {"fitted", EX_PARAM_TABLE, offsetof(struct part, fitted), -9, 9, "", NULL, "Rows."},
     {.name = NULL},
 };
 
@@ -49,6 +51,35 @@ static void from_text(void **state) {
   assert_true(part.weights.n == 3 && part.weights.value[2] == 3.5);
   assert_ok(ex__param_set("p", table, &part, "weights", "", &err), &err);
   assert_int_equal(part.weights.n, 0);
+}
+
+static void tables(void **state) {
+  (void)state;
+  struct part part, again;
+  struct ex_error err;
+  ex__param_defaults(table, &part);
+  assert_int_equal(part.fitted.n_rows, 0);
+  assert_ok(ex__param_set("p", table, &part, "fitted", "1,-2.5,3;4,5,6", &err), &err);
+  assert_true(part.fitted.n_rows == 2 && part.fitted.n_columns == 3);
+  assert_true(part.fitted.value[0][1] == -2.5 && part.fitted.value[1][2] == 6);
+  json_t *json = ex__param_to_json(table, &part);
+  ex__param_defaults(table, &again);
+  assert_ok(ex__param_from_json("p", table, &again, json, &err), &err);
+  assert_memory_equal(&again.fitted, &part.fitted, sizeof part.fitted);
+  json_decref(json);
+  static const char *const bad[] = {"1,2;3", ";", "1;", "1,;2,3", "1,2;3,10", "x", "1,2;;3,4"};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    assert_refused(ex__param_set("p", table, &part, "fitted", bad[i], &err), EX_EINVAL, &err,
+                   "at most 32 rows");
+  static const char *const bad_json[] = {"[[1,2],[3]]", "[1,2]",  "[[]]",
+                                         "[[1,\"x\"]]", "[[10]]", "3"};
+  for (size_t i = 0; i < sizeof bad_json / sizeof *bad_json; i++) {
+    json_t *value = json_loads(bad_json[i], JSON_DECODE_ANY, NULL);
+    json = json_pack("{s:o}", "fitted", value);
+    assert_refused(ex__param_from_json("p", table, &part, json, &err), EX_EINVAL, &err, "rows");
+    json_decref(json);
+  }
+  assert_true(part.fitted.n_rows == 2 && part.fitted.value[0][1] == -2.5);
 }
 
 static void refusals_name_value_and_rule(void **state) {
@@ -156,6 +187,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(defaults),
       cmocka_unit_test(from_text),
+      cmocka_unit_test(tables),
       cmocka_unit_test(refusals_name_value_and_rule),
       cmocka_unit_test(json_round_trip),
       cmocka_unit_test(hostile_json),

@@ -89,6 +89,31 @@ static void fallback_answers_with_the_most_confident(void **state) {
   ex__trace_free(trace);
 }
 
+/* One exit, confidences 0.6, 0.7, 0.8 and 0.9 (its raw outputs are their log
+ * odds), of which the second is wrong: two bins, of accuracy 1/2 and 1. */
+static void pcee_looks_up_like_confidences(void **state) {
+  (void)state;
+  static const ex_real odds[] = {(ex_real)0.405465, (ex_real)0.847298, (ex_real)1.386294,
+                                 (ex_real)2.197225};
+  static const int32_t target[] = {0, 1, 0, 0};
+  ex_real raw[2][4][2] = {0};
+  for (int32_t i = 0; i < 4; i++) raw[0][i][0] = raw[1][i][0] = odds[i];
+  ex_trace *trace = fixture_from(4, 2, 2, raw[0][0], target);
+  const struct ex_policy_fit job = {trace, 0, 1, false};
+  struct ex_outcome outcomes[4];
+  struct ex_error err;
+  static const char *const asked[] = {"0.5", "0.75", "1", "1.5"};
+  static const int32_t leave[] = {4, 2, 2, 0};
+  for (size_t i = 0; i < 4; i++) {
+    ex_policy policy = made("pcee", 2, "bins", "2");
+    assert_ok(policy.class->fit(policy.values, &job, &err), &err);
+    assert_ok(ex__policy_set(&policy, "accuracy", asked[i], &err), &err);
+    ex__policy_replay(&policy, trace, NULL, outcomes);
+    assert_int_equal(count_at(outcomes, 4, 0), leave[i]);
+  }
+  ex__trace_free(trace);
+}
+
 /* The exits from patience before to where it left share one label, the first
  * exit never counts, and too much patience is full depth. */
 static void patience_is_a_run_of_equal_labels(void **state) {
@@ -175,7 +200,7 @@ static void refusals(void **state) {
   struct ex_error err;
   ex_policy policy, before;
   assert_refused(ex__policy_init(&policy, "guess", 3, 10, &err), EX_ENOTFOUND, &err,
-                 "entropy, max-probability, margin, patience, jei, fixed, oracle");
+                 "must be one of entropy, max-probability, margin, ");
   assert_refused(ex__policy_init(&policy, "fixed", 0, 10, &err), EX_EINVAL, &err, "0 exits");
   assert_refused(ex__policy_init(&policy, "fixed", 33, 10, &err), EX_EINVAL, &err, "33 exits");
   policy = before = made("margin", 4, NULL, NULL);
@@ -239,6 +264,7 @@ int main(void) {
       cmocka_unit_test(entropy_at_its_ends),
       cmocka_unit_test(max_probability_sweep),
       cmocka_unit_test(fallback_answers_with_the_most_confident),
+      cmocka_unit_test(pcee_looks_up_like_confidences),
       cmocka_unit_test(patience_is_a_run_of_equal_labels),
       cmocka_unit_test(fixed_costs_what_a_static_net_costs),
       cmocka_unit_test(oracle_bounds_every_rule),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What every registered exit rule must keep, with no code per rule: the
- * register is walked, and each rule is tried with its defaults, with
- * thresholds taken from its own scores, and with each of its candidates.
+ * register is walked, and each rule is tried with its defaults and, fitted where
+ * it learns, with thresholds taken from its own scores and with its candidates.
  * With a name as argument, that rule alone (CONTRIBUTING.md).
  */
 #include <math.h>
@@ -55,16 +55,20 @@ static int32_t make_variants(const struct ex_policy_class *class, const ex_trace
   int32_t n = 0;
   assert_ok(ex__policy_init(&variants[n++], class->name, trace->n_points, trace->n_outputs, &err),
             &err);
+  ex_policy fitted = variants[0];
+  const struct ex_policy_fit all = {trace, 0, 1, false};
+  if (class->fit != NULL) assert_ok(class->fit(fitted.values, &all, &err), &err);
   for (double share = 0; class->score != NULL && share <= 1; share += 0.25) {
     ex_policy *policy = &variants[n++];
-    *policy = variants[0];
+    *policy = fitted;
     ex__policy_thresholds(policy)->n = trace->n_points - 1;
     for (int32_t p = 0; p < trace->n_points - 1; p++)
       ex__policy_thresholds(policy)->value[p] = quantile(policy, trace, p, share);
   }
   for (int32_t i = 0; class->candidate != NULL && n < MAX_VARIANTS; i++, n++) {
-    variants[n] = variants[0];
+    variants[n] = fitted;
     if (!class->candidate(variants[n].values, trace->n_points, i)) break;
+    if (class->fit_each) assert_ok(class->fit(variants[n].values, &all, &err), &err);
   }
   return n;
 }
@@ -76,6 +80,7 @@ static void tables_and_sizes(void **state) {
   FOR_EACH_RULE(class) {
     found++;
     assert_true(ex__policy_find(class->name) == class);
+    assert_true(class->fit != NULL || !class->fit_each);
     assert_int_equal(class->name[strspn(class->name, "abcdefghijklmnopqrstuvwxyz0123456789-")], 0);
     assert_non_null(class->summary);
     assert_true(class->summary[strlen(class->summary) - 1] == '.');
@@ -123,6 +128,40 @@ static void json_gives_back_the_same_policy(void **state) {
     }
   }
   ex__trace_free(trace);
+}
+
+/* The other samples, poisoned, make no difference, and a second fit none either. */
+static void a_fit_sees_its_own_samples_alone(void **state) {
+  (void)state;
+  ex_trace *trace = fixture_trace(9, N, POINTS, OUTPUTS, 1, 4);
+  size_t n = (size_t)N * POINTS * OUTPUTS;
+  ex_real *raw = ex__alloc(n, sizeof *raw);
+  int32_t target[N];
+  memcpy(raw, trace->raw, n * sizeof *raw);
+  for (int32_t i = 0; i < N; i++) {
+    target[i] = i % 2 == 0 ? trace->target[i] : 0;
+    for (int32_t p = 0; i % 2 != 0 && p < POINTS; p++)
+      raw[ex__trace_at(trace, p, i) * OUTPUTS] = 1000;
+  }
+  ex_trace *poisoned = fixture_with_gates(N, POINTS, OUTPUTS, raw, trace->gate, target);
+  const struct ex_policy_fit even = {trace, 0, 2, false}, same = {poisoned, 0, 2, false};
+  FOR_EACH_RULE(class) {
+    if (class->fit == NULL) continue;
+    struct ex_error err;
+    ex_policy first, second;
+    assert_ok(ex__policy_init(&first, class->name, POINTS, OUTPUTS, &err), &err);
+    second = first;
+    assert_ok(class->fit(first.values, &even, &err), &err);
+    assert_ok(class->fit(second.values, &same, &err), &err);
+    assert_memory_equal(first.values, second.values, class->size);
+    assert_ok(class->fit(second.values, &even, &err), &err);
+    assert_memory_equal(first.values, second.values, class->size);
+    assert_ok(class->check != NULL ? class->check(first.values, POINTS, OUTPUTS, &err) : EX_OK,
+              &err);
+  }
+  ex__trace_free(poisoned);
+  ex__trace_free(trace);
+  ex__free(raw);
 }
 
 /* Also: what is charged is what ran, and an answer is that of a point on the way. */
@@ -381,6 +420,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(tables_and_sizes),
       cmocka_unit_test(defaults_fit_nets_of_every_depth),
       cmocka_unit_test(json_gives_back_the_same_policy),
+      cmocka_unit_test(a_fit_sees_its_own_samples_alone),
       cmocka_unit_test(replay_is_deterministic_and_charges_the_path),
       cmocka_unit_test(never_reads_a_later_exit),
       cmocka_unit_test(nobody_passes_the_last_point_allowed),

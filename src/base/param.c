@@ -8,11 +8,10 @@
  */
 #include "base/param.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/param_given.h"
 #include "base/text.h"
 
 /* The rule of one parameter, for messages: "must be an integer in [1, 64]". */
@@ -33,6 +32,12 @@ static void describe_rule(const struct ex_param *param, struct ex_text *text) {
     case EX_PARAM_LIST:
       ex__text_add(text, "must be at most %d numbers in [%.12g, %.12g], separated by commas",
                    EX_MAX_LIST, param->min, param->max);
+      break;
+    case EX_PARAM_TABLE:
+      ex__text_add(text,
+                   "must be at most %d rows, separated by semicolons, of as many numbers each, at "
+                   "most %d, in [%.12g, %.12g]",
+                   EX_MAX_LIST, EX_MAX_LIST, param->min, param->max);
       break;
   }
 }
@@ -73,15 +78,6 @@ static bool within(const struct ex_param *param, double value) {
   return value >= param->min && value <= param->max;
 }
 
-/* What a text or a JSON value says, before it is checked. */
-struct given {
-  enum { GIVEN_NOTHING, GIVEN_INT, GIVEN_REAL, GIVEN_BOOL, GIVEN_WORD, GIVEN_LIST } kind;
-  int64_t integer;
-  double real;
-  const char *word;
-  struct ex_list list;
-};
-
 static int32_t choice_index(const struct ex_param *param, const char *word) {
   for (int32_t i = 0; param->choices[i] != NULL; i++)
     if (strcmp(param->choices[i], word) == 0) return i;
@@ -95,7 +91,7 @@ static bool store_integer(const struct ex_param *param, int64_t value, int32_t *
 }
 
 /* False where the value breaks the rule. */
-static bool store(const struct ex_param *param, void *values, const struct given *given) {
+static bool store(const struct ex_param *param, void *values, const struct ex_given *given) {
   char *field = (char *)values + param->offset;
   switch (param->type) {
     case EX_PARAM_INT:
@@ -124,60 +120,21 @@ static bool store(const struct ex_param *param, void *values, const struct given
         if (!within(param, given->list.value[i])) return false;
       *(struct ex_list *)(void *)field = given->list;
       return true;
+    case EX_PARAM_TABLE:
+      if (given->kind != GIVEN_TABLE) return false;
+      for (int32_t row = 0; row < given->table.n_rows; row++)
+        for (int32_t i = 0; i < given->table.n_columns; i++)
+          if (!within(param, given->table.value[row][i])) return false;
+      *(struct ex_table *)(void *)field = given->table;
+      return true;
   }
   return false;
 }
 
-/* ---- from text ---------------------------------------------------------- */
-
-static void read_list(const char *text, struct given *given) {
-  given->list.n = 0;
-  given->kind = GIVEN_LIST;
-  while (*text != '\0') {
-    char item[64];
-    size_t length = strcspn(text, ",");
-    if (length >= sizeof item || given->list.n == EX_MAX_LIST) {
-      given->kind = GIVEN_NOTHING;
-      return;
-    }
-    memcpy(item, text, length);
-    item[length] = '\0';
-    text += length;
-    bool more = *text == ',';
-    if (more) text++;
-    if (!ex__text_to_real(item, &given->list.value[given->list.n++]) || (more && *text == '\0')) {
-      given->kind = GIVEN_NOTHING;
-      return;
-    }
-  }
-}
-
-static void read_text(const struct ex_param *param, const char *text, struct given *given) {
-  given->kind = GIVEN_NOTHING;
-  switch (param->type) {
-    case EX_PARAM_INT:
-      if (ex__text_to_int(text, &given->integer)) given->kind = GIVEN_INT;
-      break;
-    case EX_PARAM_REAL:
-      if (ex__text_to_real(text, &given->real)) given->kind = GIVEN_REAL;
-      break;
-    case EX_PARAM_BOOL:
-      given->integer = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
-      if (given->integer || strcmp(text, "false") == 0 || strcmp(text, "0") == 0)
-        given->kind = GIVEN_BOOL;
-      break;
-    case EX_PARAM_ENUM:
-      given->kind = GIVEN_WORD;
-      given->word = text;
-      break;
-    case EX_PARAM_LIST: read_list(text, given); break;
-  }
-}
-
 void ex__param_defaults(const struct ex_param *table, void *values) {
   for (const struct ex_param *param = table; param != NULL && param->name != NULL; param++) {
-    struct given given = {0};
-    read_text(param, param->fallback != NULL ? param->fallback : "", &given);
+    struct ex_given given = {0};
+    ex__given_from_text(param, param->fallback != NULL ? param->fallback : "", &given);
     store(param, values, &given);
   }
 }
@@ -187,11 +144,12 @@ static bool default_fits(const struct ex_param *param) {
     int32_t integer;
     double real;
     struct ex_list list;
+    struct ex_table table;
   } field;
   struct ex_param alone = *param;
   alone.offset = 0;
-  struct given given = {0};
-  read_text(param, param->fallback != NULL ? param->fallback : "", &given);
+  struct ex_given given = {0};
+  ex__given_from_text(param, param->fallback != NULL ? param->fallback : "", &given);
   return store(&alone, &field, &given);
 }
 
@@ -222,48 +180,15 @@ enum ex_status ex__param_set(const char *part, const struct ex_param *table, voi
                              const char *name, const char *text, struct ex_error *err) {
   const struct ex_param *param = find(table, name);
   if (param == NULL) return unknown_name(part, table, name, err);
-  struct given given = {0};
-  read_text(param, text, &given);
+  struct ex_given given = {0};
+  ex__given_from_text(param, text, &given);
   return store(param, values, &given) ? EX_OK : refuse(part, param, text, err);
-}
-
-/* ---- from and to JSON --------------------------------------------------- */
-
-static void read_json_list(const json_t *json, struct given *given) {
-  size_t n = json_is_array(json) ? json_array_size(json) : 1;
-  if (n > EX_MAX_LIST) return;
-  for (size_t i = 0; i < n; i++) {
-    const json_t *item = json_is_array(json) ? json_array_get(json, i) : json;
-    if (!json_is_number(item)) return;
-    given->list.value[i] = json_number_value(item);
-  }
-  given->list.n = (int32_t)n;
-  given->kind = GIVEN_LIST;
-}
-
-static void read_json(const struct ex_param *param, const json_t *json, struct given *given) {
-  given->kind = GIVEN_NOTHING;
-  if (param->type == EX_PARAM_LIST) {
-    read_json_list(json, given);
-  } else if (json_is_integer(json)) {
-    given->kind = GIVEN_INT;
-    given->integer = json_integer_value(json);
-  } else if (json_is_real(json)) {
-    given->kind = GIVEN_REAL;
-    given->real = json_real_value(json);
-  } else if (json_is_boolean(json)) {
-    given->kind = GIVEN_BOOL;
-    given->integer = json_is_true(json);
-  } else if (json_is_string(json)) {
-    given->kind = GIVEN_WORD;
-    given->word = json_string_value(json);
-  }
 }
 
 static enum ex_status set_from_json(const char *part, const struct ex_param *param, void *values,
                                     const json_t *json, struct ex_error *err) {
-  struct given given = {0};
-  read_json(param, json, &given);
+  struct ex_given given = {0};
+  ex__given_from_json(param, json, &given);
   if (store(param, values, &given)) return EX_OK;
   char *text = json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(12));
   enum ex_status status = refuse(part, param, text != NULL ? text : "?", err);
@@ -285,16 +210,6 @@ enum ex_status ex__param_from_json(const char *part, const struct ex_param *tabl
   return EX_OK;
 }
 
-static json_t *list_to_json(const struct ex_list *list) {
-  json_t *array = json_array();
-  for (int32_t i = 0; array != NULL && i < list->n; i++) {
-    if (json_array_append_new(array, json_real(list->value[i])) == 0) continue;
-    json_decref(array);
-    return NULL;
-  }
-  return array;
-}
-
 static json_t *value_to_json(const struct ex_param *param, const void *values) {
   const char *field = (const char *)values + param->offset;
   switch (param->type) {
@@ -302,7 +217,8 @@ static json_t *value_to_json(const struct ex_param *param, const void *values) {
     case EX_PARAM_REAL: return json_real(*(const double *)(const void *)field);
     case EX_PARAM_BOOL: return json_boolean(*(const int32_t *)(const void *)field);
     case EX_PARAM_ENUM: return json_string(param->choices[*(const int32_t *)(const void *)field]);
-    case EX_PARAM_LIST: return list_to_json((const struct ex_list *)(const void *)field);
+    case EX_PARAM_LIST: return ex__list_to_json((const struct ex_list *)(const void *)field);
+    case EX_PARAM_TABLE: return ex__table_to_json((const struct ex_table *)(const void *)field);
   }
   return NULL;
 }
@@ -330,6 +246,9 @@ static void describe_bounds(const struct ex_param *param, struct ex_text *text) 
         ex__text_add(text, "%s%s", i > 0 ? "|" : "", param->choices[i]);
       break;
     case EX_PARAM_LIST: ex__text_add(text, "list of [%.12g, %.12g]", param->min, param->max); break;
+    case EX_PARAM_TABLE:
+      ex__text_add(text, "rows of [%.12g, %.12g]", param->min, param->max);
+      break;
   }
 }
 

@@ -23,7 +23,8 @@ enum ex_param_type {
   EX_PARAM_REAL, /* double */
   EX_PARAM_BOOL, /* int32_t, 0 or 1 */
   EX_PARAM_ENUM, /* int32_t, index into `choices` */
-  EX_PARAM_LIST  /* struct ex_list, of real numbers; per exit, per stage, … */
+  EX_PARAM_LIST, /* struct ex_list, of real numbers; per exit, per stage, … */
+  EX_PARAM_TABLE /* struct ex_table, of real numbers; what was fitted, a row per exit */
 };
 
 struct ex_list {
@@ -31,12 +32,17 @@ struct ex_list {
   double value[EX_MAX_LIST];
 };
 
+struct ex_table {
+  int32_t n_rows, n_columns; /* 0: not given */
+  double value[EX_MAX_LIST][EX_MAX_LIST];
+};
+
 struct ex_param {
   const char *name; /* lower case, words joined by '-' */
   enum ex_param_type type;
   size_t offset;              /* of the field in the part's struct */
-  double min, max;            /* inclusive; for a list, of each element */
-  const char *fallback;       /* the default, as text ("0.9", "true", "1,2,4") */
+  double min, max;            /* inclusive; for lists and tables, of each element */
+  const char *fallback;       /* the default, as text ("0.9", "true", "1,2,4", "1,2;3,4") */
   const char *const *choices; /* enum only, NULL-terminated */
   const char *help;           /* one sentence: meaning, unit */
 };

@@ -3,8 +3,9 @@
  * calibrate/candidates: the policies that calibrate may choose from.
  *
  * Rules with thresholds: the Pareto front on the even samples of select, or
- * MSDNet's quotas fitted to them. Rules with knobs: their own candidates. The
- * policy with every exit off is always among those with thresholds.
+ * MSDNet's quotas fitted to them. Rules with knobs: their own candidates. What a
+ * rule learns is learned on the even samples as well. The policy with every exit
+ * off is always among those with thresholds.
  *
  * Under a drop the front counts answers that are lost against full depth, not
  * all wrong ones: what an early exit happens to win on one half is mostly gone
@@ -87,40 +88,52 @@ static enum ex_status add_quotas(const ex_policy *policy, const ex_trace *select
   return EX_OK;
 }
 
-static enum ex_status add_knobs(const ex_policy *policy, struct ex_candidates *out,
-                                struct ex_error *err) {
+static enum ex_status add_knobs(const ex_policy *policy, const struct ex_policy_fit *fit,
+                                struct ex_candidates *out, struct ex_error *err) {
+  const struct ex_policy_class *class = policy->class;
   int32_t n = 0;
   ex_policy probe = *policy;
-  while (n < MAX_CANDIDATES && policy->class->candidate(probe.values, policy->n_points, n)) n++;
+  while (n < MAX_CANDIDATES && class->candidate(probe.values, policy->n_points, n)) n++;
   EX_TRY(reserve(out, n > 0 ? n : 1, err));
   for (; out->n < n; out->n++) {
-    out->items[out->n] = *policy;
-    policy->class->candidate(out->items[out->n].values, policy->n_points, out->n);
+    ex_policy *next = &out->items[out->n];
+    *next = *policy;
+    class->candidate(next->values, policy->n_points, out->n);
+    if (class->fit_each) EX_TRY(class->fit(next->values, fit, err));
   }
   return EX_OK;
+}
+
+/* Of a policy that is fitted. */
+static enum ex_status make(const ex_policy *policy, const struct ex_policy_fit *fit,
+                           const struct ex_calibrate_options *options, struct ex_candidates *out,
+                           struct ex_error *err) {
+  if (policy->class->score == NULL) return add_knobs(policy, fit, out, err);
+  EX_TRY(reserve(out, 1 + (options->budgeted ? QUOTA_STEPS : MAX_FRONT), err));
+  add_all_off(policy, out);
+  return options->budgeted ? add_quotas(policy, fit->trace, out, err)
+                           : add_front(policy, fit->trace, options->constraint.kind, out, err);
 }
 
 enum ex_status ex__candidates_make(const ex_policy *policy, const ex_trace *select,
                                    const struct ex_calibrate_options *options,
                                    struct ex_candidates *out, struct ex_error *err) {
   const struct ex_policy_class *class = policy->class;
-  *out = (struct ex_candidates){.method = "knobs", .exact = true, .tested_on = all};
-  if (class->score == NULL) {
-    if (options->budgeted || class->candidate == NULL)
-      return ex__fail(err, EX_EUNSUPPORTED, "%s: has no %s to be fitted", class->name,
-                      options->budgeted ? "thresholds" : "thresholds or knobs");
-    return add_knobs(policy, out, err);
-  }
-  if (select->n < 2)
+  bool from_samples = class->score != NULL || class->fit != NULL;
+  *out = (struct ex_candidates){.exact = true, .tested_on = from_samples ? held_out : all};
+  out->method = class->score == NULL ? "knobs" : options->budgeted ? "quotas" : "pareto";
+  if (class->score == NULL && (options->budgeted || class->candidate == NULL))
+    return ex__fail(err, EX_EUNSUPPORTED, "%s: has no %s to be fitted", class->name,
+                    options->budgeted ? "thresholds" : "thresholds or knobs");
+  if (from_samples && select->n < 2)
     return ex__fail(err, EX_EINFEASIBLE, "select has %d sample; fitting takes at least 2",
                     (int)select->n);
-  out->tested_on = held_out;
-  EX_TRY(reserve(out, 1 + (options->budgeted ? QUOTA_STEPS : MAX_FRONT), err));
-  add_all_off(policy, out);
-  out->method = options->budgeted ? "quotas" : "pareto";
-  enum ex_status status = options->budgeted
-                              ? add_quotas(policy, select, out, err)
-                              : add_front(policy, select, options->constraint.kind, out, err);
+  const struct ex_policy_fit fit = {select, searched.first, searched.step,
+                                    options->constraint.kind == EX_CONSTRAINT_LATENCY};
+  ex_policy fitted = *policy;
+  enum ex_status status = EX_OK;
+  if (class->fit != NULL && !class->fit_each) status = class->fit(fitted.values, &fit, err);
+  if (status == EX_OK) status = make(&fitted, &fit, options, out, err);
   if (status != EX_OK) ex__candidates_free(out);
   return status;
 }

@@ -16,10 +16,11 @@
  * rest on that. What it answers may come from scratch. A rule whose leaving has
  * a memory (patience) gives `candidate` in place of `score`.
  *
- * Limits: values have 2048 bytes and scratch 1024, fixed when this is compiled.
- * That is enough for knobs and lists per exit, and not for a rule that is
- * learned: such rules will need a `fit` from traces and sizes that depend on
- * points and outputs, and neither is here yet.
+ * What a rule learns are values too: coefficients per exit in a struct ex_table.
+ * `fit` learns them from a labelled trace before calibrate chooses thresholds or
+ * knobs; a rule whose knob decides what is learned (a price, a budget) is fitted
+ * anew for each candidate. Values have a fixed size, so features are few (at most
+ * EX_MAX_LIST per exit), whatever the number of classes.
  *
  * How a sample is run, alike by the engine (ex_engine_run in engine_one.c, the
  * queues of engine_many.c) and by replay (policy_replay.c):
@@ -35,7 +36,7 @@
 #include "base/param.h"
 #include "trace/trace.h"
 
-enum { EX_MAX_POLICY_VALUES = 2048, EX_MAX_POLICY_SCRATCH = 1024 }; /* bytes */
+enum { EX_MAX_POLICY_VALUES = 20480, EX_MAX_POLICY_SCRATCH = 1024 }; /* bytes */
 
 enum ex_action { EX_GO_ON, EX_LEAVE, EX_GO_TO };
 
@@ -65,6 +66,14 @@ enum ex_policy_need {
   EX_POLICY_NEEDS_TARGET = 2 /* replay only, never in an engine */
 };
 
+/* What a rule is fitted on: the samples first, first + step, … of a trace whose
+ * samples are all labelled. */
+struct ex_policy_fit {
+  const ex_trace *trace;
+  int32_t first, step;
+  bool ns; /* costs are the measured nanoseconds, not multiply-adds */
+};
+
 struct ex_policy_class {
   const char *name;    /* in the command: "max-probability" */
   const char *cite;    /* paper; NULL: folklore */
@@ -87,6 +96,10 @@ struct ex_policy_class {
    * the most careful (full depth) to the boldest: writes candidate `index` into
    * values; false past the last. NULL: none. */
   bool (*candidate)(void *values, int32_t n_points, int32_t index);
+  /* Learns values from a trace, deterministically; those that are knobs stay as
+   * they are. NULL: nothing is learned. `fit_each`: anew for each candidate. */
+  enum ex_status (*fit)(void *values, const struct ex_policy_fit *job, struct ex_error *err);
+  bool fit_each;
   /* Nobody can leave at this point (< n_points − 1) and nothing there is worth
    * reading, so its head need not run. NULL: every point is looked at. */
   bool (*skips)(const void *values, int32_t point, int32_t n_points);
