@@ -24,10 +24,6 @@ struct inference {
   float *logits;             /* [samples][classes] */
 };
 
-void bench_check(enum ex_status status, const struct ex_error *err) {
-  if (status != EX_OK) bench_die("Exeunt: %s", err->text);
-}
-
 static void make_policy(const struct bench_job *job, const ex_model *model, ex_policy *policy) {
   const ex_net *net = model->net;
   struct ex_error err;
@@ -112,8 +108,11 @@ static void infer(const struct bench_job *job) {
   pass(&inference);
   write_answers(&inference);
   bool exits = strcmp(job->task, "exits") == 0;
-  bench_serve(&(struct bench_system){&inference, BENCH_VERSION, job->samples / job->batch, pass,
-                                     exits ? write_parts : NULL});
+  bench_serve(&(struct bench_system){.state = &inference,
+                                     .description = BENCH_VERSION,
+                                     .calls = job->samples / job->batch,
+                                     .pass = pass,
+                                     .more = exits ? write_parts : NULL});
   ex_engine_free(inference.engine);
   ex_model_free(model);
 }

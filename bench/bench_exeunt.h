@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * bench/bench_exeunt: the two halves of Exeunt's worker.
+ * bench/bench_exeunt: what Exeunt's workers share.
  */
 #ifndef EX_BENCH_EXEUNT_H
 #define EX_BENCH_EXEUNT_H
@@ -14,8 +14,10 @@
   "\"version\": \"" BENCH_NUMBER(EX_VERSION_MAJOR) "." BENCH_NUMBER( \
       EX_VERSION_MINOR) "." BENCH_NUMBER(EX_VERSION_PATCH) "\""
 
-void bench_check(enum ex_status status,
-                 const struct ex_error *err);  /* exits where it is not EX_OK */
+static inline void bench_check(enum ex_status status, const struct ex_error *err) {
+  if (status != EX_OK) bench_die("Exeunt: %s", err->text);
+}
+
 void bench_train(const struct bench_job *job); /* bench_exeunt_train.c */
 
 #endif

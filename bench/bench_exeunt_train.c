@@ -118,5 +118,6 @@ void bench_train(const struct bench_job *job) {
   fill(&training);
   for (int i = 0; i < CHECKED_STEPS; i++) losses[i] = (float)make_step(&training);
   bench_write(job->outputs, losses, CHECKED_STEPS);
-  bench_serve(&(struct bench_system){&training, BENCH_VERSION, 1, pass, NULL});
+  bench_serve(&(struct bench_system){
+      .state = &training, .description = BENCH_VERSION, .calls = 1, .pass = pass});
 }

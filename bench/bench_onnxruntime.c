@@ -149,6 +149,7 @@ int main(int argc, char **argv) {
   make_tensors(&ort, bench_read(job.inputs, (int64_t)job.samples * job.features));
   pass(&ort);
   write_answers(&ort);
-  bench_serve(&(struct bench_system){&ort, description, ort.calls, pass, NULL});
+  bench_serve(&(struct bench_system){
+      .state = &ort, .description = description, .calls = ort.calls, .pass = pass});
   return 0;
 }

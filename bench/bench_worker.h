@@ -7,7 +7,7 @@
  * samples, writes what it answered to --outputs, and says
  *   {"ready": …}
  * on standard output. Then it answers line by line until its input ends:
- *   time N   one untimed pass, then N timed ones: {"ns": nanoseconds per call, …}
+ *   time N   an untimed pass, then N timed ones: {"ns": nanoseconds per call, …}
  *   memory   {"peak": most bytes ever resident}
  * A call is one batch; a pass is as many calls as the samples make.
  */
@@ -47,6 +47,7 @@ struct bench_system {
   void (*pass)(void *state);
   /* JSON members after "ns", each `, "name": value`, from `n` further passes. May be NULL. */
   void (*more)(void *state, long n, FILE *out);
+  bool long_pass; /* so long that none is made untimed first */
 };
 void bench_serve(const struct bench_system *system);
 

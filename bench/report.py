@@ -7,7 +7,18 @@ TITLES = {
     "resnet-18": "ResNet-18 32×32",
     "msdnet-cifar": "MSDNet 32×32",
     "msdnet-28": "MSDNet 28×28",
+    "fashion-mnist-msdnet": "MSDNet 28×28 (recipe `fashion-mnist-msdnet`)",
+    "fashion-mnist": "residual network 28×28 (recipe `fashion-mnist`)",
 }
+MOST_OF_ARITHMETIC = 1.15
+METHOD_NOTES = """\
+*time*: of a step as a multiple of joint's, the median of pairs of epochs that were made one after
+the other. A step takes one batch of training samples; what else a method reads and does in it is
+counted with it, and a method with cycles or turns is averaged over them. *arithmetic*: the same of
+multiply-adds, forward and backward, which the programs count as they execute them. Each method
+runs with its defaults in a process of its own, through the trainer of `exeunt train`: data,
+passes, loss, optimiser.
+"""
 NOTES = """\
 Networks: B-LeNet as in the paper (2 exits); ResNet-18 for 32×32 with an exit after each of its
 4 groups; MSDNet 32×32: 7 exits, base 4, step 2, even, channels 16, growth 6, 100 classes; MSDNet
@@ -97,6 +108,13 @@ def spread_of(result, system):
     return f"{text}, {variant}" if variant else text
 
 
+def method_line(result):
+    ratios = result["ratios"]
+    return (f"{result['net']} step of {result['method']}: "
+            f"{duration(result['exeunt_ns']['median'])}, {ratios['joint']:.2f} × joint, arithmetic "
+            f"{result['arithmetic']:.2f}, quotient {ratios['arithmetic']:.2f}")
+
+
 def case(result):
     share = f" {result['share']:.0%}" if "share" in result else ""
     return f"{result['task']}{share}, batch {result['batch']}"
@@ -107,6 +125,8 @@ def ratios(result, keys):
 
 
 def line(result):
+    if result["task"] == "methods":
+        return method_line(result)
     texts = [f"{system} {duration(result[system + '_ns']['median'])}"
              for system in ("exeunt", "exeunt_fast", "onnxruntime", "pytorch")
              if result[system + "_ns"]]
@@ -141,18 +161,44 @@ def exit_rows(results):
                    spread(result["parts_ns"]), spread(result["decide_ns"])]
 
 
+def method_rows(results):
+    for result in results:
+        quotient = result["ratios"]["arithmetic"]
+        yield [result["method"], spread(result["exeunt_ns"]),
+               f"{result['macs']['forward'] / 1e6:.0f} M",
+               f"{result['macs']['backward'] / 1e6:.0f} M", f"{result['ratios']['joint']:.2f}",
+               f"{result['arithmetic']:.2f}", f"{quotient:.2f}",
+               "met" if quotient <= MOST_OF_ARITHMETIC else "**missed**"]
+
+
+def methods_section(results):
+    if not results:
+        return []
+    met = sum(result["ratios"]["arithmetic"] <= MOST_OF_ARITHMETIC for result in results)
+    lines = ["## A training step of each method: "
+             f"{met} of {len(results)} within {MOST_OF_ARITHMETIC} × arithmetic", ""]
+    for net in dict.fromkeys(result["net"] for result in results):
+        here = [result for result in results if result["net"] == net]
+        first = here[0]
+        lines += [f"{TITLES[net]}: {first['machine']}. {first['date']}. Batch {first['batch']}, "
+                  f"{first['threads']} thread, {n_rounds(here)} rounds. Other processes kept "
+                  f"{first['others']:.1f} processors busy meanwhile.", ""]
+        lines += table(("method", "step", "forward", "backward", "time", "arithmetic", "quotient",
+                        f"≤ {MOST_OF_ARITHMETIC}"), method_rows(here))
+    return lines + [METHOD_NOTES]
+
+
 def n_rounds(results):
     rounds = sorted({result["rounds"] for result in results})
     return str(rounds[0]) if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
 
 
-def document(results):
+def speed_section(results):
     judged = [row for row in targets(results) if row[2] is not None]
     missed = [row for row in judged if not row[3]]
     first = results[0]
     versions = {k: v for result in results for k, v in result["versions"].items()}
-    lines = ["# Measured speed", "",
-             f"{first['machine']}. {first['date']}. {first['threads']} threads, "
+    lines = [f"{first['machine']}. {first['date']}. {first['threads']} threads, "
              f"{n_rounds(results)} rounds. Exeunt {versions['exeunt']}"
              + (f", ONNX Runtime {versions['onnxruntime']}" if "onnxruntime" in versions else "")
              + (f", PyTorch {versions['pytorch']}" if "pytorch" in versions else "")
@@ -167,5 +213,16 @@ def document(results):
     lines += ["## With exits", ""]
     lines += table(("network", "case", "of 64 leave at exit 0, 1, …", "bodies and heads that ran",
                     "one decision"), exit_rows(results))
-    lines += ["## What was measured, and how", "", NOTES]
+    return lines
+
+
+def document(results):
+    speed = [result for result in results if result["task"] != "methods"]
+    of_methods = [result for result in results if result["task"] == "methods"]
+    lines = ["# Measured speed", ""]
+    if speed:
+        lines += speed_section(speed)
+    lines += methods_section(of_methods)
+    if speed:
+        lines += ["## What was measured, and how", "", NOTES]
     return "\n".join(lines)

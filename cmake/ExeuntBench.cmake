@@ -10,5 +10,6 @@ endfunction()
 
 exeunt_add_bench(bench_model bench_model.c bench_worker.c)
 exeunt_add_bench(bench_exeunt bench_exeunt.c bench_exeunt_train.c bench_worker.c)
+exeunt_add_bench(bench_steps bench_steps.c bench_worker.c)
 exeunt_add_bench(bench_onnxruntime bench_onnxruntime.c bench_worker.c)
 target_link_libraries(bench_onnxruntime PRIVATE ${CMAKE_DL_LIBS})

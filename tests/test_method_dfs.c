@@ -58,7 +58,7 @@ static struct result backward(ex_net *net, const char *method, enum ex_backend b
     for (int32_t i = 0; i < BATCH * net->n_outputs; i++)
       ex__stepper_doutput(stepper)[p][i] = (ex_real)ex__random_normal(&random);
   ex__stepper_backward(stepper, &pass, EX_ALL_POINTS);
-  result.macs = ex__stepper_backward_macs(stepper);
+  result.macs = ex__stepper_macs(stepper).backward;
   ex__stepper_free(stepper);
   return result;
 }

@@ -84,7 +84,7 @@ static enum ex_status check_step(const struct ex_training *training, double loss
   return EX_OK;
 }
 
-static enum ex_status make_step(struct ex_training *training, double *loss, struct ex_error *err) {
+enum ex_status ex__training_step(struct ex_training *training, double *loss, struct ex_error *err) {
   struct ex_pace pace = pace_of(training);
   training->phase_step = phase_step(training);
   ex__trainer_step(training, step_seed(training), pace);
@@ -175,7 +175,7 @@ static enum ex_status run_epoch(struct ex_training *training, struct ex_error *e
   double loss = 0, learning_rate = 0;
   while (training->step < training->n_steps) {
     learning_rate = pace_of(training).learning_rate;
-    EX_TRY(make_step(training, &loss, err));
+    EX_TRY(ex__training_step(training, &loss, err));
     bool done = training->step == training->n_steps;
     if (!ex__training_report_step(training, loss) && !done) return cancel(training, err);
     if (!done) EX_TRY(checkpoint_when_due(training, err));

@@ -78,9 +78,10 @@ struct ex_train_job { /* everything is borrowed; net receives the result */
 /* Trains. *history, owned by the caller: {"epochs": [{"epoch", "phase", "loss",
  * "point_loss", "select_loss", "select_accuracy", "learning_rate", "seconds",
  * "images_per_second"}…], "best_epoch", "steps", "batch", "seconds", "bytes",
- * "passes": {"forward", "backward"}}: passes of a batch through the network;
- * lists are per exit, null where it was not run; epochs count from 1. Best is
- * the epoch of the last phase with the highest accuracy, by select_point, on the
+ * "passes": {"forward", "backward"}, "macs": {"forward", "backward"}}: passes of a
+ * batch through the network, and all multiply-adds that they executed; looks at
+ * select are not among them. Lists are per exit, null where it was not run;
+ * epochs count from 1. Best is the epoch of the last phase with the highest accuracy, by select_point, on the
  * select split (of equals the first), and its weights are what the net gets;
  * without such a split the last epoch's.
  *

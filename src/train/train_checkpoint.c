@@ -26,7 +26,7 @@
 #include "data/safetensors.h"
 #include "train/train_state.h"
 
-enum { FORMAT = 2, MAX_GROUPS = 8 + EX_MAX_KEPT, MAX_KEY = 32 };
+enum { FORMAT = 3, MAX_GROUPS = 8 + EX_MAX_KEPT, MAX_KEY = 32 };
 
 /* ---- what a run is made of ------------------------------------------------ */
 
@@ -146,13 +146,15 @@ static json_t *position_to_json(const struct ex_training *training) {
       return NULL;
     }
   double now = (double)(ex__now_ns() - training->since_ns) * 1e-9;
-  return json_pack("{s:i, s:i, s:f, s:o, s:f, s:i, s:f, s:f, s:f, s:I, s:I}", "epoch",
+  struct ex_pass_counts macs = ex__training_macs(training);
+  return json_pack("{s:i, s:i, s:f, s:o, s:f, s:i, s:f, s:f, s:f, s:I, s:I, s:I, s:I}", "epoch",
                    (int)training->epoch, "step", (int)training->step, "loss", training->sums.loss,
                    "points", points, "level", training->level, "best-epoch",
                    (int)training->best_epoch, "best-quality", training->best_quality, "seconds",
                    training->seconds + now, "epoch-seconds", training->epoch_seconds + now,
                    "forward", (json_int_t)training->passes.forward, "backward",
-                   (json_int_t)training->passes.backward);
+                   (json_int_t)training->passes.backward, "forward-macs", (json_int_t)macs.forward,
+                   "backward-macs", (json_int_t)macs.backward);
 }
 
 static enum ex_status read_points(struct ex_training *training, const json_t *at, const char *path,
@@ -191,6 +193,8 @@ static enum ex_status read_position(struct ex_training *training, const json_t *
   EX_TRY(ex__json_real(at, "epoch-seconds", path, 0, HUGE_VAL, &training->epoch_seconds, err));
   EX_TRY(ex__json_int(at, "forward", path, 0, INT64_MAX, &training->passes.forward, err));
   EX_TRY(ex__json_int(at, "backward", path, 0, INT64_MAX, &training->passes.backward, err));
+  EX_TRY(ex__json_int(at, "forward-macs", path, 0, INT64_MAX, &training->macs.forward, err));
+  EX_TRY(ex__json_int(at, "backward-macs", path, 0, INT64_MAX, &training->macs.backward, err));
   EX_TRY(read_points(training, at, path, err));
   EX_TRY(ex__json_array(json, "history", path, (size_t)n_epochs, &history, err));
   json_t *epochs = json_deep_copy(history);

@@ -95,9 +95,11 @@ json_t *ex__training_history(const struct ex_training *training) {
   if (training->selector != NULL) bytes += ex__selector_bytes(training->selector);
   int64_t steps = (int64_t)training->epoch * training->n_steps + training->step;
   double seconds = training->seconds + (double)(ex__now_ns() - training->since_ns) * 1e-9;
-  return json_pack("{s:O, s:i, s:I, s:i, s:f, s:I, s:{s:I, s:I}}", "epochs", training->epochs,
-                   "best_epoch", (int)training->best_epoch + 1, "steps", (json_int_t)steps, "batch",
-                   (int)training->batch, "seconds", seconds, "bytes", (json_int_t)bytes, "passes",
-                   "forward", (json_int_t)training->passes.forward, "backward",
-                   (json_int_t)training->passes.backward);
+  struct ex_pass_counts macs = ex__training_macs(training);
+  return json_pack("{s:O, s:i, s:I, s:i, s:f, s:I, s:{s:I, s:I}, s:{s:I, s:I}}", "epochs",
+                   training->epochs, "best_epoch", (int)training->best_epoch + 1, "steps",
+                   (json_int_t)steps, "batch", (int)training->batch, "seconds", seconds, "bytes",
+                   (json_int_t)bytes, "passes", "forward", (json_int_t)training->passes.forward,
+                   "backward", (json_int_t)training->passes.backward, "macs", "forward",
+                   (json_int_t)macs.forward, "backward", (json_int_t)macs.backward);
 }

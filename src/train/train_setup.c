@@ -161,7 +161,15 @@ void ex__training_clear(struct ex_training *training) {
 
 /* ---- phases ---------------------------------------------------------------- */
 
+struct ex_pass_counts ex__training_macs(const struct ex_training *training) {
+  struct ex_pass_counts macs = training->macs;
+  if (training->stepper == NULL) return macs;
+  struct ex_pass_counts here = ex__stepper_macs(training->stepper);
+  return (struct ex_pass_counts){macs.forward + here.forward, macs.backward + here.backward};
+}
+
 void ex__training_phase_close(struct ex_training *training) {
+  training->macs = ex__training_macs(training);
   ex__optim_free(training->optim);
   ex__selector_free(training->selector); /* borrows the stepper's memory */
   ex__stepper_free(training->stepper);

@@ -27,11 +27,6 @@ struct ex_epoch_sums {
   int32_t point_steps[EX_MAX_POINTS]; /* steps in which the point had a loss */
 };
 
-/* Passes of a batch through the network since the run began: what a method costs. */
-struct ex_pass_counts {
-  int64_t forward, backward;
-};
-
 /* Of the step that is being made. */
 struct ex_step_facts {
   double loss, norm; /* as noted; of the gradient, 0 where nothing was updated */
@@ -53,7 +48,8 @@ struct ex_training {
   double seconds, epoch_seconds; /* spent before `since_ns`, over all processes */
   int64_t since_ns;
   struct ex_epoch_sums sums;
-  struct ex_pass_counts passes;
+  /* What the method cost since the run began; macs: before the current phase. */
+  struct ex_pass_counts passes, macs;
   double level;   /* running mean of the exits' losses, in nats; watches for explosion */
   json_t *epochs; /* history so far */
   json_t *run;    /* what the run is made of; NULL where there is no checkpoint */
@@ -107,6 +103,13 @@ void ex__training_clear(struct ex_training *training);
  * what is open already. */
 enum ex_status ex__training_phase(struct ex_training *training, struct ex_error *err);
 void ex__training_phase_close(struct ex_training *training);
+
+/* Multiply-adds of all passes since the run began; looking at select is not among them. */
+struct ex_pass_counts ex__training_macs(const struct ex_training *training);
+
+/* train.c: the step that is due, whose phase is open, and the position behind
+ * it, which stays within the epoch. */
+enum ex_status ex__training_step(struct ex_training *training, double *loss, struct ex_error *err);
 
 /* train_trainer.c: what a step is made of. */
 enum ex_status ex__trainer_open(struct ex_training *training, struct ex_error *err);

@@ -313,10 +313,14 @@ bool ex__stepper_trains_point(const ex_stepper *stepper, int32_t point) {
   return stepper->trains_point[point];
 }
 
-int64_t ex__stepper_backward_macs(const ex_stepper *stepper) {
-  int64_t macs = 0;
-  for (int32_t s = 0; s < stepper->n_segments; s++)
-    if (stepper->segments[s].run != NULL) macs += ex__run_backward_macs(stepper->segments[s].run);
+struct ex_pass_counts ex__stepper_macs(const ex_stepper *stepper) {
+  struct ex_pass_counts macs = {0, 0};
+  for (int32_t s = 0; s < stepper->n_segments; s++) {
+    const ex_run *run = stepper->segments[s].run;
+    if (run == NULL) continue;
+    macs.forward += ex__run_executed_macs(run);
+    macs.backward += ex__run_backward_macs(run);
+  }
   return macs;
 }
 

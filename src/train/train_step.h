@@ -22,6 +22,11 @@
 
 typedef struct ex_stepper ex_stepper;
 
+/* Of passes through the network, or of the multiply-adds that they execute. */
+struct ex_pass_counts {
+  int64_t forward, backward;
+};
+
 struct ex_stepper_options {
   int32_t batch, threads;
   enum ex_backend backend;
@@ -46,9 +51,9 @@ void ex__stepper_repack(ex_stepper *stepper);
 /* Whether the phase trains this tensor of the graph (buffers: whether they move). */
 bool ex__stepper_trains(const ex_stepper *stepper, int32_t tensor);
 bool ex__stepper_trains_point(const ex_stepper *stepper, int32_t point);
+/* Multiply-adds that its passes executed so far. */
+struct ex_pass_counts ex__stepper_macs(const ex_stepper *stepper);
 /* Activations, gradients of ports, scratch: what is its own. */
-/* Multiply-adds that backward passes executed so far. */
-int64_t ex__stepper_backward_macs(const ex_stepper *stepper);
 int64_t ex__stepper_bytes(const ex_stepper *stepper);
 
 /* x [batch][input], plain: where the caller writes the batch. */
