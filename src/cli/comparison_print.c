@@ -27,7 +27,7 @@ static void print_head(const json_t *row) {
   size_t i;
   printf("\n%s:\n\n| run |", text_of(row, "setting"));
   json_array_foreach(exits, i, figure) { printf(" exit %zu |", i + 1); }
-  printf(" budgeted curve | seeds | steps | forward | backward |\n|---|");
+  printf(" budgeted curve | seeds | steps | passes | work |\n|---|");
   json_array_foreach(exits, i, figure) { printf("---|"); }
   printf("---|---|---|---|---|\n| baseline: %s, %% right |", text_of(row, "against"));
   json_array_foreach(exits, i, figure) {
@@ -47,10 +47,11 @@ static void print_row(const json_t *row) {
   printf(" |");
   json_array_foreach(exits, i, figure) { print_figure(figure, 100); }
   print_figure(json_object_get(row, "budgeted_area"), 1);
-  printf(" %lld | %.0f | %.2f | %.2f |\n",
+  printf(" %lld | %.0f | %.2f + %.2f | %.2f |\n",
          (long long)json_integer_value(json_object_get(json_array_get(exits, 0), "seeds")), steps,
          json_number_value(json_object_get(passes, "forward")) / steps,
-         json_number_value(json_object_get(passes, "backward")) / steps);
+         json_number_value(json_object_get(passes, "backward")) / steps,
+         json_number_value(json_object_get(row, "work")));
 }
 
 /* Whether a row before this one has its setting. */
@@ -74,8 +75,8 @@ void catalogue_print_comparison(const json_t *rows) {
   }
   if (json_array_size(rows) > 0)
     printf("\nDifferences from the baseline in points, paired by seed, ± half of the 95 %% "
-           "interval; the budgeted curve\nis the mean accuracy over its costs; forward and "
-           "backward: passes per step.\n");
+           "interval; the budgeted curve\nis the mean accuracy over its costs; passes: "
+           "forward + backward, per step; work: multiply-adds of training, of the baseline's.\n");
 }
 
 void catalogue_print_claims(const json_t *claims) {

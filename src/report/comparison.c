@@ -65,6 +65,22 @@ static json_t *compare(const json_t *evaluations, const char *run, const char *b
                    gain.mean - gain.half, gain.mean + gain.half, "seeds", (int)pair.n);
 }
 
+/* Multiply-adds that training executed, forward and backward, over those of the
+ * baseline; NULL where they were not counted. */
+static json_t *work_ratio(const json_t *evaluations, const char *run, const char *baseline) {
+  char text[4 * MAX_NAME];
+  double over, under;
+  const json_t *first = json_array_get(evaluations, 0);
+  const char *names[] = {run, baseline};
+  double *found[] = {&over, &under};
+  for (int32_t i = 0; i < 2; i++) {
+    snprintf(text, sizeof text, "%.40s.training.macs.forward + %.40s.training.macs.backward",
+             names[i], names[i]);
+    if (ex__expression_evaluate(text, first, found[i], NULL) != EX_OK) return NULL;
+  }
+  return under > 0 ? json_real(over / under) : NULL;
+}
+
 static json_t *row(const char *entry, const char *name, const json_t *run,
                    const json_t *evaluations) {
   const json_t *first = json_object_get(json_array_get(evaluations, 0), name);
@@ -77,10 +93,11 @@ static json_t *row(const char *entry, const char *name, const json_t *run,
     json_t *exit = compare(evaluations, name, against, path);
     if (exit != NULL) json_array_append_new(exits, exit);
   }
-  return json_pack("{s:s, s:s, s:s, s:O, s:O?, s:O?, s:o, s:o*}", "entry", entry, "run", name,
+  return json_pack("{s:s, s:s, s:s, s:O, s:O?, s:O?, s:o*, s:o, s:o*}", "entry", entry, "run", name,
                    "against", against, "setting", json_object_get(run, "setting"), "steps",
                    json_object_get(training, "steps"), "passes",
-                   json_object_get(training, "passes"), "exits", exits, "budgeted_area",
+                   json_object_get(training, "passes"), "work",
+                   work_ratio(evaluations, name, against), "exits", exits, "budgeted_area",
                    compare(evaluations, name, against, "curves.budgeted_area"));
 }
 

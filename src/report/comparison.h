@@ -15,8 +15,9 @@
 /* Whether a run of the reproduction is compared with a baseline. */
 bool ex__comparison_wanted(const json_t *reproduction);
 /* The rows of one entry, from `evaluations`, per seed {run: evaluation}: a new
- * array of {entry, run, setting, seeds, steps, passes, exits: [{accuracy,
- * baseline, difference, interval}…], budgeted_area: the same}. Accuracies are
+ * array of {entry, run, against, setting, steps, passes, work, exits: [{accuracy,
+ * baseline, difference, interval}…], budgeted_area: the same}. `work`: multiply-adds that training
+ * executed over the baseline's. Accuracies are
  * shares, areas are mean accuracies in percent; differences are of the run less
  * its baseline, paired by seed, with 95 % intervals. */
 json_t *ex__comparison_rows(const char *entry, const json_t *reproduction,
