@@ -188,7 +188,7 @@ static double rest_at(double sure, int32_t classes, double confidence, double li
   const ex_real *output[1] = {z};
   const struct ex_loss_call call = {
       .n = 2, .n_points = 1, .n_outputs = classes, .output = output, .scratch = scratch};
-  const struct ex_annealing annealing = {confidence, 1.05, limit};
+  const struct ex_temperature annealing = {1, confidence, 1.05, limit, 1};
   z[0] = z[classes] = sure;
   double t = 1;
   for (*rises = 0; *rises < 1000; ++*rises) {

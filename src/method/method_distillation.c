@@ -28,8 +28,9 @@
 enum teachers { TEACHERS_LAST, TEACHERS_LATER };
 
 struct distillation {
-  double alpha, scale, temperature, confidence, growth, limit;
-  int32_t anneal, teachers;
+  double alpha, scale;
+  int32_t teachers;
+  struct ex_temperature temperature;
 };
 
 /* Kept over steps. */
@@ -49,28 +50,13 @@ static const struct ex_param params[] = {
      "(1 where alpha is 1). With 1, labels and teacher together do; the paper took 10 / exits."},
     {"teachers", EX_PARAM_ENUM, FIELD(teachers), 0, 0, "last", teachers,
      "Who teaches an exit: the last one; or every later one, each with the same weight."},
-    {"temperature", EX_PARAM_REAL, FIELD(temperature), 0.01, 1000, "1", NULL,
-     "Softens the probabilities that are taught; where it is annealed, the first."},
-    {"anneal", EX_PARAM_BOOL, FIELD(anneal), 0, 1, "true", NULL,
-     "The temperature rises as the last exit grows sure; false: it stays."},
-    {"confidence", EX_PARAM_REAL, FIELD(confidence), 0, 1, "0.5", NULL,
-     "Anneal: mean greatest probability of the last exit above which the temperature rises; must "
-     "be well above 1 / classes."},
-    {"growth", EX_PARAM_REAL, FIELD(growth), 1, 2, "1.05", NULL,
-     "Anneal: factor on the temperature, at most once in a batch."},
-    {"temperature-limit", EX_PARAM_REAL, FIELD(limit), 0.01, 1000, "100", NULL,
-     "Anneal: the temperature never rises above this."},
+    EX_TEMPERATURE_PARAMS(FIELD(temperature), "1", "true"),
     {0}};
 
 static enum ex_status check(const void *values, int32_t n_points, struct ex_error *err) {
   const struct distillation *own = values;
   (void)n_points;
-  if (own->anneal && own->limit < own->temperature)
-    return ex__fail(err, EX_EINVAL,
-                    "distillation: temperature-limit = %g; must be at least the first "
-                    "temperature, %g",
-                    own->limit, own->temperature);
-  return EX_OK;
+  return ex__temperature_check("distillation", &own->temperature, err);
 }
 
 static void needs(const void *values, const ex_net *net, int32_t batch, int32_t n_steps,
@@ -81,7 +67,7 @@ static void needs(const void *values, const ex_net *net, int32_t batch, int32_t 
 
 static void start(const void *values, const ex_net *net, uint64_t seed, void *state) {
   (void)net, (void)seed;
-  ((struct state *)state)->temperature = ((const struct distillation *)values)->temperature;
+  ((struct state *)state)->temperature = ((const struct distillation *)values)->temperature.first;
 }
 
 static double scale_of(const struct distillation *own) {
@@ -99,8 +85,7 @@ static double loss(const void *values, void *state, const struct ex_loss_call *c
   for (int32_t t = own->teachers == TEACHERS_LAST ? n - 1 : 1; t < n; t++)
     for (int32_t s = 0; s < t; s++) teaching.teach[t][s] = scale * own->alpha;
   double sum = ex__teaching_loss(call, &teaching);
-  const struct ex_annealing annealing = {own->confidence, own->growth, own->limit};
-  if (own->anneal) kept->temperature = ex__teaching_anneal(call, kept->temperature, &annealing);
+  kept->temperature = ex__teaching_anneal(call, kept->temperature, &own->temperature);
   return sum;
 }
 

@@ -31,8 +31,9 @@
 
 struct hdkd {
   double label, last, others; /* first weights */
-  double rate, alpha, memory, temperature, confidence, growth, limit;
-  int32_t every, keep_sum, anneal;
+  double rate, alpha, memory;
+  int32_t every, keep_sum;
+  struct ex_temperature temperature;
 };
 
 #define FIELD(name) offsetof(struct hdkd, name)
@@ -55,16 +56,7 @@ static const struct ex_param params[] = {
      "with what is expected of it."},
     {"memory", EX_PARAM_REAL, FIELD(memory), 0, 0.9999, "0.9", NULL,
      "Of the running mean of each exit's loss on held-out samples."},
-    {"temperature", EX_PARAM_REAL, FIELD(temperature), 0.01, 1000, "3", NULL,
-     "Softens the probabilities that are taught; where it is annealed, the first."},
-    {"anneal", EX_PARAM_BOOL, FIELD(anneal), 0, 1, "false", NULL,
-     "The temperature rises as the last exit grows sure, as in method distillation."},
-    {"confidence", EX_PARAM_REAL, FIELD(confidence), 0, 1, "0.5", NULL,
-     "Anneal: mean greatest probability of the last exit above which the temperature rises."},
-    {"growth", EX_PARAM_REAL, FIELD(growth), 1, 2, "1.05", NULL,
-     "Anneal: factor on the temperature, at most once in a batch."},
-    {"temperature-limit", EX_PARAM_REAL, FIELD(limit), 0.01, 1000, "100", NULL,
-     "Anneal: the temperature never rises above this."},
+    EX_TEMPERATURE_PARAMS(FIELD(temperature), "3", "false"),
     {0}};
 
 static enum ex_status check(const void *values, int32_t n_points, struct ex_error *err) {
@@ -72,11 +64,7 @@ static enum ex_status check(const void *values, int32_t n_points, struct ex_erro
   (void)n_points;
   if (!(own->label > 0))
     return ex__fail(err, EX_EINVAL, "hdkd: label = 0; the labels' first weight must be above 0");
-  if (own->anneal && own->limit < own->temperature)
-    return ex__fail(err, EX_EINVAL,
-                    "hdkd: temperature-limit = %g; must be at least the first temperature, %g",
-                    own->limit, own->temperature);
-  return EX_OK;
+  return ex__temperature_check("hdkd", &own->temperature, err);
 }
 
 /* ---- weights ---------------------------------------------------------------- */
@@ -150,7 +138,7 @@ static void start(const void *values, const ex_net *net, uint64_t seed, void *st
   const struct hdkd *own = values;
   struct ex_hdkd_state *kept = state;
   (void)seed;
-  kept->temperature = own->temperature;
+  kept->temperature = own->temperature.first;
   for (int32_t m = 0; m < ex__teaching_n_terms(net->n_points); m++) {
     double weight = first_weight(own, net->n_points, m);
     kept->a[m] = weight + log(-expm1(-weight)); /* softplus⁻¹; −∞ of 0 */
@@ -174,8 +162,7 @@ static double loss(const void *values, void *state, const struct ex_loss_call *c
   const struct hdkd *own = values;
   struct ex_hdkd_state *kept = state;
   double sum = taught(own, kept, call);
-  const struct ex_annealing annealing = {own->confidence, own->growth, own->limit};
-  if (own->anneal) kept->temperature = ex__teaching_anneal(call, kept->temperature, &annealing);
+  kept->temperature = ex__teaching_anneal(call, kept->temperature, &own->temperature);
   return sum;
 }
 

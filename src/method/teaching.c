@@ -54,8 +54,17 @@ void ex__teaching_terms(const struct ex_loss_call *call, const ex_real *const *t
     }
 }
 
+enum ex_status ex__temperature_check(const char *method, const struct ex_temperature *values,
+                                     struct ex_error *err) {
+  if (!values->anneal || values->limit >= values->first) return EX_OK;
+  return ex__fail(err, EX_EINVAL,
+                  "%s: temperature-limit = %g; must be at least the first temperature, %g", method,
+                  values->limit, values->first);
+}
+
 double ex__teaching_anneal(const struct ex_loss_call *call, double temperature,
-                           const struct ex_annealing *annealing) {
+                           const struct ex_temperature *values) {
+  if (!values->anneal) return temperature;
   const ex_real *output = call->output[call->n_points - 1];
   ex_real *p = call->scratch;
   double sum = 0;
@@ -66,7 +75,7 @@ double ex__teaching_anneal(const struct ex_loss_call *call, double temperature,
     sum += (double)most;
   }
   /* What is not a number is not above. */
-  if (!(sum / call->n > annealing->confidence)) return temperature;
-  double next = temperature * annealing->growth;
-  return next < annealing->limit ? next : annealing->limit;
+  if (!(sum / call->n > values->confidence)) return temperature;
+  double next = temperature * values->growth;
+  return next < values->limit ? next : values->limit;
 }

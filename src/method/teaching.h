@@ -39,13 +39,34 @@ static inline int32_t ex__teaching_n_terms(int32_t n_points) {
 void ex__teaching_terms(const struct ex_loss_call *call, const ex_real *const *teacher,
                         double temperature, double *terms);
 
-/* A temperature that rises as the last exit grows sure of itself (Phuong and
- * Lampert): × growth after a batch whose mean greatest probability at T is above
- * `confidence`, up to `limit`. */
-struct ex_annealing {
-  double confidence, growth, limit;
+/* A temperature that stays, or rises as the last exit grows sure of itself (Phuong
+ * and Lampert): × growth after a batch whose mean greatest probability at T is
+ * above `confidence`, up to `limit`. Part of a method's values; its rows of the
+ * method's table are EX_TEMPERATURE_PARAMS. */
+struct ex_temperature {
+  double first, confidence, growth, limit;
+  int32_t anneal;
 };
+/* clang-format off */
+#define EX_TEMPERATURE_AT(at, field) ((at) + offsetof(struct ex_temperature, field))
+#define EX_TEMPERATURE_PARAMS(at, first_default, anneal_default)                                \
+  {"temperature", EX_PARAM_REAL, EX_TEMPERATURE_AT(at, first), 0.01, 1000, first_default, NULL, \
+   "Softens the probabilities that are taught; where it is annealed, the first."},              \
+  {"anneal", EX_PARAM_BOOL, EX_TEMPERATURE_AT(at, anneal), 0, 1, anneal_default, NULL,          \
+   "The temperature rises as the last exit grows sure; false: it stays."},                      \
+  {"confidence", EX_PARAM_REAL, EX_TEMPERATURE_AT(at, confidence), 0, 1, "0.5", NULL,           \
+   "Anneal: mean greatest probability of the last exit above which the temperature rises; "     \
+   "must be well above 1 / classes."},                                                          \
+  {"growth", EX_PARAM_REAL, EX_TEMPERATURE_AT(at, growth), 1, 2, "1.05", NULL,                  \
+   "Anneal: factor on the temperature, at most once in a batch."},                              \
+  {"temperature-limit", EX_PARAM_REAL, EX_TEMPERATURE_AT(at, limit), 0.01, 1000, "100", NULL,   \
+   "Anneal: the temperature never rises above this."}
+/* clang-format on */
+/* `method` is named in the message. */
+enum ex_status ex__temperature_check(const char *method, const struct ex_temperature *values,
+                                     struct ex_error *err);
+/* The temperature of the next batch. */
 double ex__teaching_anneal(const struct ex_loss_call *call, double temperature,
-                           const struct ex_annealing *annealing);
+                           const struct ex_temperature *values);
 
 #endif
