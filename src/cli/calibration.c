@@ -6,15 +6,13 @@
  */
 #include "cli/calibration.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "cli/console.h"
 #include "cli/open.h"
 #include "engine/engine.h"
-
-enum { MAX_MEASURED = 64 }; /* samples whose times are taken */
 
 struct work {
   ex_model *model;
@@ -37,24 +35,12 @@ static void close_work(struct work *work) {
   json_decref(work->calibration.receipt);
 }
 
-/* Times of samples spread over select, raw, one at a time. */
 static enum ex_status measure(const struct calibration_job *job, struct work *work,
                               const ex_policy *policy, struct ex_cost *cost, struct ex_error *err) {
   const struct ex_engine_options options = {
       .size = sizeof options, .threads = job->threads, .max_batch = 1};
-  int32_t size = ex__data_size(work->data, EX_SPLIT_SELECT);
-  int32_t n = size < MAX_MEASURED ? size : MAX_MEASURED;
-  size_t features = (size_t)ex__data_info(work->data)->features;
   EX_TRY(ex__engine_new(work->model, policy, &options, &work->engine, err));
-  ex_real *x = ex__calloc((size_t)n * features, sizeof *x);
-  if (x == NULL) return ex__fail(err, EX_ENOMEM, "calibrate: no memory for %d inputs", (int)n);
-  for (int32_t i = 0; i < n; i++)
-    ex__data_raw(work->data, EX_SPLIT_SELECT, (int32_t)((int64_t)i * size / n),
-                 x + (size_t)i * features);
-  ex__net_cost(work->model->net, cost);
-  enum ex_status status = ex__engine_measure(work->engine, x, n, cost, err);
-  ex__free(x);
-  return status;
+  return ex__engine_measure_split(work->engine, work->data, EX_SPLIT_SELECT, cost, err);
 }
 
 static enum ex_status check_splits(const ex_data *data, struct ex_error *err) {
@@ -116,6 +102,20 @@ enum ex_status calibration_run(const struct calibration_job *job, json_t **recei
   if (status == EX_OK) *receipt = json_incref(work.calibration.receipt);
   close_work(&work);
   return status;
+}
+
+int32_t calibration_constraint(double drop, double macs, double latency,
+                               struct ex_constraint *constraint) {
+  const double value[] = {drop, macs, latency};
+  static const enum ex_constraint_kind kind[] = {EX_CONSTRAINT_DROP, EX_CONSTRAINT_MACS,
+                                                 EX_CONSTRAINT_LATENCY};
+  int32_t given = 0;
+  for (int32_t i = 0; i < 3; i++) {
+    if (isnan(value[i])) continue;
+    *constraint = (struct ex_constraint){kind[i], value[i]};
+    given++;
+  }
+  return given;
 }
 
 /* ---- for a person --------------------------------------------------------- */

@@ -24,5 +24,9 @@ struct calibration_job {
 enum ex_status calibration_run(const struct calibration_job *job, json_t **receipt,
                                struct ex_error *err);
 void calibration_print(const json_t *receipt);
+/* From options, NaN where one was not given: the last given goes to *constraint,
+ * else it stays. Returns how many were given. */
+int32_t calibration_constraint(double drop, double macs, double latency,
+                               struct ex_constraint *constraint);
 
 #endif

@@ -3,7 +3,6 @@
  * cli/cmd_calibrate: chooses when to leave, under a constraint, and writes the
  * policy, the cost table and the receipt into the model file.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,20 +41,6 @@ static const struct option_spec table[] = {
     {0},
 };
 
-/* Exactly one of the three; false otherwise. */
-static bool read_constraint(const struct options *options, struct ex_constraint *constraint) {
-  const double value[] = {options->max_drop, options->max_macs, options->max_latency};
-  static const enum ex_constraint_kind kind[] = {EX_CONSTRAINT_DROP, EX_CONSTRAINT_MACS,
-                                                 EX_CONSTRAINT_LATENCY};
-  int given = 0;
-  for (int i = 0; i < 3; i++) {
-    if (isnan(value[i])) continue;
-    *constraint = (struct ex_constraint){kind[i], value[i]};
-    given++;
-  }
-  return given == 1;
-}
-
 static int run(const void *given, char *const *arguments, int32_t n) {
   (void)n;
   const struct options *options = given;
@@ -69,7 +54,8 @@ static int run(const void *given, char *const *arguments, int32_t n) {
       .threads = console_threads(&options->common),
       .progress = console_progress(&options->common),
   };
-  if (!read_constraint(options, &job.constraint))
+  if (calibration_constraint(options->max_drop, options->max_macs, options->max_latency,
+                             &job.constraint) != 1)
     return console_misuse(&command_calibrate,
                           "must have one of --max-drop, --max-macs and --max-latency");
   struct ex_error err = {0};

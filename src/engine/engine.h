@@ -6,6 +6,7 @@
 #ifndef EX_ENGINE_ENGINE_H
 #define EX_ENGINE_ENGINE_H
 
+#include "data/data.h"
 #include "net/model.h"
 #include "net/net_run.h"
 #include "policy/policy.h"
@@ -37,6 +38,10 @@ const struct ex_cost *ex__engine_cost(const ex_engine *engine);
  * engine takes inputs, n ≥ 1. A sample that was begun is given up. */
 enum ex_status ex__engine_measure(ex_engine *engine, const float *x, int32_t n,
                                   struct ex_cost *cost, struct ex_error *err);
+/* The same over samples spread over a split, of which there must be some. `cost`
+ * is filled whole, multiply-adds included. */
+enum ex_status ex__engine_measure_split(ex_engine *engine, const ex_data *data, enum ex_split split,
+                                        struct ex_cost *cost, struct ex_error *err);
 /* What was chosen by timing: samples per micro-batch, threads of a lone sample. */
 void ex__engine_describe(const ex_engine *engine, struct ex_text *text);
 

@@ -13,7 +13,7 @@
 #include "base/memory.h"
 #include "engine/engine_internal.h"
 
-enum { N_WARM = 8, MIN_PASSES = 9, MAX_PASSES = 255 };
+enum { N_WARM = 8, MIN_PASSES = 9, MAX_PASSES = 255, MAX_SAMPLES = 64 };
 static const int64_t measuring_ns = 2000000000; /* after this no further pass begins */
 
 struct times {
@@ -92,5 +92,25 @@ enum ex_status ex__engine_measure(ex_engine *engine, const float *x, int32_t n,
   else
     ex__fail(err, status, "engine: measuring: %s", ex_status_text(status));
   ex__free(times);
+  return status;
+}
+
+enum ex_status ex__engine_measure_split(ex_engine *engine, const ex_data *data, enum ex_split split,
+                                        struct ex_cost *cost, struct ex_error *err) {
+  int32_t size = ex__data_size(data, split), n = size < MAX_SAMPLES ? size : MAX_SAMPLES;
+  size_t features = (size_t)ex__data_info(data)->features;
+  float *x = ex__calloc((size_t)n * features, sizeof *x);
+  ex_real *stored = ex__calloc(features, sizeof *stored);
+  enum ex_status status = EX_OK;
+  if (x == NULL || stored == NULL)
+    status = ex__fail(err, EX_ENOMEM, "engine: no memory for %d inputs", (int)n);
+  for (int32_t i = 0; status == EX_OK && i < n; i++) {
+    ex__data_raw(data, split, (int32_t)((int64_t)i * size / n), stored);
+    for (size_t j = 0; j < features; j++) x[(size_t)i * features + j] = (float)stored[j];
+  }
+  ex__net_cost(engine->net, cost);
+  if (status == EX_OK) status = ex__engine_measure(engine, x, n, cost, err);
+  ex__free(x);
+  ex__free(stored);
   return status;
 }

@@ -170,18 +170,22 @@ static void notes(struct page *page) {
 
 /* ---- the page --------------------------------------------------------------- */
 
-static void head(struct page *page) {
-  struct ex_text *text = &page->text;
+void ex__page_open(struct ex_text *text, const char *title) {
   ex__text_add(text,
                "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
                "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
-               "style-src 'unsafe-inline'; img-src data:\">\n<title>Exeunt: evaluation</title>\n"
-               "<style>\n");
+               "style-src 'unsafe-inline'; img-src data:\">\n<title>%s</title>\n<style>\n",
+               title);
   for (const char *const *line = ex__report_style; *line != NULL; line++)
     ex__text_add_bytes(text, *line, strlen(*line));
-  ex__text_add(text, "\n</style>\n</head>\n<body>\n<header>\n<p class=\"eyebrow\">Exeunt · "
-                     "evaluation on the ");
+  ex__text_add(text, "\n</style>\n</head>\n<body>\n<header>\n");
+}
+
+static void head(struct page *page) {
+  struct ex_text *text = &page->text;
+  ex__page_open(text, "Exeunt: evaluation");
+  ex__text_add(text, "<p class=\"eyebrow\">Exeunt · evaluation on the ");
   const char *split = json_string_value(json_object_get(page->json, "split"));
   ex__html_escape(text, split != NULL ? split : "");
   ex__text_add(text, " split · exit rule ");

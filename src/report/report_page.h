@@ -24,6 +24,9 @@ struct page {
   enum ex_split split;
 };
 
+/* From the doctype into <header>; the title is ours, so it is not escaped. */
+void ex__page_open(struct ex_text *text, const char *title);
+
 /* Written to the page; a number that is not there is a dash. */
 void ex__page_percent(struct ex_text *text, double share, int decimals); /* 0.9138 → "91.4 %" */
 void ex__page_macs(struct ex_text *text, double macs);                   /* 13002352 → "13.0 M" */
