@@ -54,6 +54,9 @@ header="{'descr': '<f4', 'fortran_order': False, 'shape': (2, 28, 28), }"
 check predict "$EXEUNT" predict a.safetensors two.npy --json --all-exits
 [ "$(wc -l <out)" = 2 ] && grep -q '"logits"' out && grep -q '"exits"' out ||
   { echo 'predict --json'; cat out; failed=1; }
+check 'predict, explained' "$EXEUNT" predict a.safetensors two.npy --explain
+grep -qE '^ +(max-probability|entropy) .*, leaves (from|below) .*multiply-adds spent' out ||
+  { echo 'predict --explain'; cat out; failed=1; }
 check 'predict, text' "$EXEUNT" predict a.safetensors two.npy
 grep -qE 'two.npy \[1\]: .*exit [1-4] of 4, confidence' out || { echo 'predict'; cat out; failed=1; }
 

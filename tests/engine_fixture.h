@@ -101,8 +101,14 @@ static inline void fixture_trace(struct fixture *f) {
     }
   }
   struct ex_cost cost;
+  int32_t target[N_SAMPLES]; /* what the last exit says, for most, so that rules can learn */
+  for (int32_t i = 0; i < N_SAMPLES; i++) {
+    target[i] = i % N_CLASSES;
+    for (int32_t c = 0; i % 4 != 0 && c < N_CLASSES; c++)
+      if (raw[N_POINTS - 1][i][c] > raw[N_POINTS - 1][i][target[i]]) target[i] = c;
+  }
   ex__net_cost(net, &cost);
-  assert_ok(ex__trace_from_arrays(N_SAMPLES, N_POINTS, N_CLASSES, raw[0][0], gate[0], NULL, &cost,
+  assert_ok(ex__trace_from_arrays(N_SAMPLES, N_POINTS, N_CLASSES, raw[0][0], gate[0], target, &cost,
                                   &f->trace, &err),
             &err);
   f->trace->cost = cost;
@@ -162,11 +168,17 @@ static inline double fixture_median_score(const struct fixture *f, const ex_poli
   return score[N_SAMPLES / 2];
 }
 
-/* Variant `index` of a rule: fitted thresholds, then its candidates; false past the last. */
+enum { N_VARIANTS = 4 };
+
+/* Variant `index` of a rule, fitted where it learns: thresholds that half of the
+ * samples reach, then candidates from the most careful to the boldest; false past
+ * the last. */
 static inline bool fixture_policy(const struct fixture *f, const struct ex_policy_class *class,
                                   int32_t index, ex_policy *policy) {
   struct ex_error err;
+  const struct ex_policy_fit all = {f->trace, 0, 1, false};
   assert_ok(ex__policy_init(policy, class->name, N_POINTS, N_CLASSES, &err), &err);
+  if (class->fit != NULL) assert_ok(class->fit(policy->values, &all, &err), &err);
   if (class->score != NULL && index-- == 0) {
     struct ex_list *list = (struct ex_list *)(void *)(policy->values + class->threshold_offset);
     list->n = N_POINTS - 1;
@@ -174,8 +186,16 @@ static inline bool fixture_policy(const struct fixture *f, const struct ex_polic
       list->value[p] = class->leave_at(fixture_median_score(f, policy, p));
     return true;
   }
-  if (class->candidate != NULL) return class->candidate(policy->values, N_POINTS, index);
-  return index == 0;
+  if (class->candidate == NULL) return index == 0;
+  int32_t n = 0;
+  ex_policy probe = *policy;
+  while (class->candidate(probe.values, N_POINTS, n)) n++;
+  if (index >= N_VARIANTS || index >= n) return false;
+  index = n <= N_VARIANTS ? index : index * (n - 1) / (N_VARIANTS - 1);
+  class->candidate(policy->values, N_POINTS, index);
+  if (class->fit != NULL && class->fit_each)
+    assert_ok(class->fit(policy->values, &all, &err), &err);
+  return true;
 }
 
 static inline ex_engine *fixture_engine(const struct fixture *f, const ex_policy *policy,

@@ -52,13 +52,56 @@ static void live_equals_replay(void **state) {
   const struct ex_policy_class *class;
   for (int32_t c = 0; (class = ex__policy_at(c)) != NULL; c++) {
     ex_policy policy;
-    for (int32_t v = 0; can_run(class) && v < 4 && fixture_policy(f, class, v, &policy); v++) {
+    for (int32_t v = 0; can_run(class) && v < N_VARIANTS && fixture_policy(f, class, v, &policy);
+         v++) {
       ex_engine *engine = fixture_engine(f, &policy, 2, true);
       struct answers alone, together;
       fixture_run(f, engine, 1, &alone);
       check_replay(f, &policy, &alone);
       fixture_run(f, engine, N_SAMPLES, &together);
       assert_same_answers(&alone, &together);
+      ex_engine_free(engine);
+    }
+  }
+}
+
+struct watched {
+  int32_t n, exit;
+  int64_t macs; /* of the last step; then of where the next should be */
+};
+
+/* Costs join up from step to step, and a reading says what was done. */
+static void watch(void *context, const struct ex_engine_step *step) {
+  struct watched *watched = context;
+  if (watched->n++ > 0) assert_int_equal(step->macs, watched->macs);
+  if (step->has_reading && isfinite(step->reading.value)) {
+    bool below = step->reading.value < step->reading.threshold;
+    assert_int_equal(step->reading.below == below, step->decision.action == EX_LEAVE);
+  }
+  watched->exit = step->decision.point;
+  watched->macs = step->macs;
+  if (step->decision.action != EX_LEAVE) watched->macs += step->next_macs;
+}
+
+static void watching_changes_nothing(void **state) {
+  const struct fixture *f = *state;
+  const struct ex_policy_class *class;
+  for (int32_t c = 0; (class = ex__policy_at(c)) != NULL; c++) {
+    ex_policy policy;
+    for (int32_t v = 0; can_run(class) && v < N_VARIANTS && fixture_policy(f, class, v, &policy);
+         v++) {
+      ex_engine *engine = fixture_engine(f, &policy, 1, true);
+      struct answers alone;
+      fixture_run(f, engine, 1, &alone);
+      for (int32_t i = 0; i < N_SAMPLES; i++) {
+        struct ex_result result = {.logits = NULL};
+        struct watched watched = {0};
+        assert_int_equal(ex__engine_watch(engine, f->x[i], watch, &watched, &result), EX_OK);
+        assert_int_equal(result.exit, alone.result[i].exit);
+        assert_int_equal(result.macs, alone.result[i].macs);
+        assert_int_equal(watched.macs, result.macs);
+        assert_int_equal(watched.exit, result.exit);
+      }
       ex_engine_free(engine);
     }
   }
@@ -274,6 +317,7 @@ static void not_finite_goes_on(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(live_equals_replay),
+      cmocka_unit_test(watching_changes_nothing),
       cmocka_unit_test(samples_leave_everywhere),
       cmocka_unit_test(company_and_threads_keep_the_bits),
       cmocka_unit_test(reference_agrees),

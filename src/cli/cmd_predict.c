@@ -11,19 +11,22 @@
 #include "cli/console.h"
 #include "cli/explain.h"
 #include "cli/open.h"
+#include "cli/steps.h"
 #include "data/data_input.h"
 #include "engine/engine.h"
 
 struct options {
   struct common_options common;
   const char *policy;
-  bool all_exits, no_preprocess;
+  bool all_exits, explain, no_preprocess;
   struct assignments set;
 };
 
 static const struct option_spec table[] = {
     {"all-exits", 0, OPTION_FLAG, offsetof(struct options, all_exits), NULL, 0, 0, NULL,
      "Also runs to full depth and gives every exit's outputs."},
+    {"explain", 'e', OPTION_FLAG, offsetof(struct options, explain), NULL, 0, 0, NULL,
+     "Also tells, exit by exit, the top answers, what the rule went by, and the costs."},
     {"no-preprocess", 0, OPTION_FLAG, offsetof(struct options, no_preprocess), NULL, 0, 0, NULL,
      "Arrays are ready for the first stage: no scaling, no normalisation."},
     {"policy", 'p', OPTION_TEXT, offsetof(struct options, policy), "NAME", 0, 0, NULL,
@@ -64,13 +67,14 @@ static enum ex_status all_exits(struct work *work, const float *x, json_t *objec
 }
 
 static enum ex_status print_json(struct work *work, const char *path, int32_t index, const float *x,
-                                 const struct ex_result *result) {
+                                 const struct ex_result *result, json_t *steps) {
   json_t *object = json_pack("{s:s, s:i, s:i, s:s, s:i, s:f, s:I}", "file", path, "index",
                              (int)index, "label", (int)result->label, "name",
                              work->model->labels[result->label], "exit", (int)result->exit,
                              "confidence", result->confidence, "macs", (json_int_t)result->macs);
   if (object == NULL) return EX_ENOMEM;
   json_object_set_new(object, "logits", numbers(result->logits, work->model->net->n_outputs));
+  if (steps != NULL) json_object_set(object, "steps", steps);
   enum ex_status status = work->options->all_exits ? all_exits(work, x, object) : EX_OK;
   if (status == EX_OK && json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0)
     putchar('\n');
@@ -92,12 +96,17 @@ static void print_text(const struct work *work, const char *path, int32_t index,
 static enum ex_status predict_one(struct work *work, const char *path, int32_t index, int32_t n,
                                   const float *x, struct ex_error *err) {
   struct ex_result result = {.logits = work->logits};
-  enum ex_status status = ex_engine_run(work->engine, x, &result);
-  if (status == EX_OK && !work->options->common.json) {
+  json_t *steps = NULL;
+  enum ex_status status = work->options->explain
+                              ? steps_run(work->engine, work->model, x, &result, &steps)
+                              : ex_engine_run(work->engine, x, &result);
+  if (status == EX_OK && work->options->common.json) {
+    status = print_json(work, path, index, x, &result, steps);
+  } else if (status == EX_OK) {
     print_text(work, path, index, n, &result);
-    return EX_OK;
+    steps_print(steps);
   }
-  if (status == EX_OK) status = print_json(work, path, index, x, &result);
+  json_decref(steps);
   if (status == EX_OK) return EX_OK;
   return ex__fail(err, status, "%s: input %d: %s", path, (int)index, ex_status_text(status));
 }

@@ -27,6 +27,23 @@ struct ex_ledger {
 enum ex_status ex__engine_new(const ex_model *model, const ex_policy *policy,
                               const struct ex_engine_options *options, ex_engine **out,
                               struct ex_error *err);
+/* One decision of a sample on its way. */
+struct ex_engine_step {
+  const struct ex_observation *seen; /* valid during the call */
+  struct ex_decision decision;
+  struct ex_reading reading; /* what it went by, where has_reading */
+  bool has_reading;
+  int64_t macs; /* spent so far */
+  /* Where the sample would go, or goes, from here, and what getting there and to
+   * the last exit takes; all 0 at the last. */
+  int32_t next;
+  int64_t next_macs, last_macs;
+};
+typedef void ex_engine_watcher(void *context, const struct ex_engine_step *step);
+/* As ex_engine_run, and `watch` is shown every decision. EX_EINVAL without a policy. */
+enum ex_status ex__engine_watch(ex_engine *engine, const float *x, ex_engine_watcher *watch,
+                                void *context, struct ex_result *result);
+
 void ex__engine_profile(ex_engine *engine, bool on); /* costs about 25 ns per part and stage */
 const struct ex_ledger *ex__engine_ledger(ex_engine *engine);    /* of the last call */
 const ex_compiled *ex__engine_compiled(const ex_engine *engine); /* its one-thread programs */

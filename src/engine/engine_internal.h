@@ -85,10 +85,13 @@ void ex__engine_enter(const ex_engine *engine, struct ex_engine_worker *worker,
  * answer needs, and its gate. */
 void ex__engine_stage(const ex_engine *engine, struct ex_engine_worker *worker, int32_t stage,
                       struct ex_engine_sample *const *samples, int32_t n);
+/* What the policy is shown at the point that was looked at last. */
+struct ex_observation ex__engine_observe(const ex_engine *engine,
+                                         const struct ex_engine_sample *sample);
 /* Asks the policy at the point that was looked at last: the sample leaves
  * (`exit` is set), or aims at another point. */
-void ex__engine_decide(const ex_engine *engine, struct ex_engine_worker *worker,
-                       struct ex_engine_sample *sample, const struct ex_env *env);
+struct ex_decision ex__engine_decide(const ex_engine *engine, struct ex_engine_worker *worker,
+                                     struct ex_engine_sample *sample, const struct ex_env *env);
 /* Fills the result with the answer of a point that ran; EX_ENOTFINITE where it has none. */
 enum ex_status ex__engine_answer(const ex_engine *engine, const struct ex_engine_sample *sample,
                                  int32_t point, struct ex_result *result);

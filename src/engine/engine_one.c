@@ -20,18 +20,57 @@ static void arrive(ex_engine *engine, struct ex_engine_sample *sample) {
     ex__engine_stage(engine, &engine->lone, sample->next_stage, &sample, 1);
 }
 
-enum ex_status ex_engine_run(ex_engine *engine, const float *x, struct ex_result *result) {
-  if (engine == NULL || x == NULL || result == NULL || !engine->has_policy) return EX_EINVAL;
+/* Multiply-adds until the next point would have been looked at. */
+static int64_t macs_to(const ex_engine *engine, const struct ex_engine_sample *sample,
+                       int32_t target) {
+  const struct ex_cost *cost = &engine->cost;
+  int64_t macs = engine->gates ? cost->gate_macs[target] : 0;
+  for (int32_t s = sample->next_stage; s <= engine->net->points[target].stage; s++)
+    macs += cost->body_macs[s];
+  for (int32_t p = 0; p <= target; p++)
+    if ((engine->closure[target] & ~sample->ran) >> p & 1) macs += cost->head_macs[p];
+  return macs;
+}
+
+static void show(const ex_engine *engine, const struct ex_engine_sample *sample,
+                 struct ex_decision decision, ex_engine_watcher *watch, void *context) {
+  const struct ex_observation seen = ex__engine_observe(engine, sample);
+  int32_t last = engine->net->n_points - 1;
+  struct ex_engine_step step = {.seen = &seen, .decision = decision, .macs = sample->macs};
+  step.has_reading = ex__policy_read(&engine->policy, sample->scratch, &seen, &step.reading);
+  if (seen.point < last) {
+    step.next = decision.action == EX_GO_TO ? decision.point
+                                            : ex__policy_next(&engine->policy, seen.point, last);
+    step.next_macs = macs_to(engine, sample, step.next);
+    step.last_macs = macs_to(engine, sample, last);
+  }
+  watch(context, &step);
+}
+
+static enum ex_status run(ex_engine *engine, const float *x, ex_engine_watcher *watch,
+                          void *context, struct ex_result *result) {
   struct ex_engine_sample *sample = &engine->samples[0];
   const struct ex_env env = unlimited(engine);
   ex__engine_open(engine, &engine->lone, 1);
   ex__engine_enter(engine, &engine->lone, sample, x);
   do {
     arrive(engine, sample);
-    ex__engine_decide(engine, &engine->lone, sample, &env);
+    struct ex_decision decision = ex__engine_decide(engine, &engine->lone, sample, &env);
+    if (watch != NULL) show(engine, sample, decision, watch, context);
   } while (sample->exit < 0);
   ex__engine_close(engine, &engine->lone, 1, 1);
   return ex__engine_answer(engine, sample, sample->exit, result);
+}
+
+enum ex_status ex_engine_run(ex_engine *engine, const float *x, struct ex_result *result) {
+  if (engine == NULL || x == NULL || result == NULL || !engine->has_policy) return EX_EINVAL;
+  return run(engine, x, NULL, NULL, result);
+}
+
+enum ex_status ex__engine_watch(ex_engine *engine, const float *x, ex_engine_watcher *watch,
+                                void *context, struct ex_result *result) {
+  if (!engine->has_policy) return EX_EINVAL;
+  return run(engine, x, watch, context, result);
 }
 
 /* ---- anytime -------------------------------------------------------------- */

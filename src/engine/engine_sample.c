@@ -123,17 +123,22 @@ void ex__engine_stage(const ex_engine *engine, struct ex_engine_worker *worker, 
   if (engine->point_of[stage] >= 0) run_point(engine, worker, engine->point_of[stage], samples, n);
 }
 
-void ex__engine_decide(const ex_engine *engine, struct ex_engine_worker *worker,
-                       struct ex_engine_sample *sample, const struct ex_env *env) {
+struct ex_observation ex__engine_observe(const ex_engine *engine,
+                                         const struct ex_engine_sample *sample) {
   const ex_net *net = engine->net;
+  return (struct ex_observation){.point = sample->point,
+                                 .n_points = net->n_points,
+                                 .n_outputs = net->n_outputs,
+                                 .output = sample->output + (int64_t)sample->point * net->n_outputs,
+                                 .probability = sample->probability,
+                                 .answer = sample->answer[sample->point],
+                                 .gate = sample->gate};
+}
+
+struct ex_decision ex__engine_decide(const ex_engine *engine, struct ex_engine_worker *worker,
+                                     struct ex_engine_sample *sample, const struct ex_env *env) {
   int32_t point = sample->point;
-  const struct ex_observation seen = {.point = point,
-                                      .n_points = net->n_points,
-                                      .n_outputs = net->n_outputs,
-                                      .output = sample->output + (int64_t)point * net->n_outputs,
-                                      .probability = sample->probability,
-                                      .answer = sample->answer[point],
-                                      .gate = sample->gate};
+  const struct ex_observation seen = ex__engine_observe(engine, sample);
   struct ex_decision decision = ex__policy_decide(&engine->policy, sample->scratch, env, &seen);
   sample->asked = true;
   switch (decision.action) {
@@ -144,6 +149,7 @@ void ex__engine_decide(const ex_engine *engine, struct ex_engine_worker *worker,
     case EX_GO_ON: sample->target = ex__policy_next(&engine->policy, point, env->max_point); break;
   }
   ex__engine_lap(worker, &worker->ledger.decide_ns);
+  return decision;
 }
 
 enum ex_status ex__engine_answer(const ex_engine *engine, const struct ex_engine_sample *sample,

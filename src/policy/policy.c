@@ -8,6 +8,7 @@
  */
 #include "policy/policy.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -120,4 +121,26 @@ struct ex_decision ex__policy_decide(const ex_policy *policy, void *scratch,
     case EX_GO_ON: break;
   }
   return decision;
+}
+
+bool ex__policy_read(const ex_policy *policy, const void *scratch,
+                     const struct ex_observation *seen, struct ex_reading *reading) {
+  const struct ex_policy_class *class = policy->class;
+  if (seen->point == seen->n_points - 1 || seen->answer.label < 0) return false;
+  if (class->read != NULL) {
+    *reading = class->read(policy->values, scratch, seen);
+    return true;
+  }
+  if (class->score == NULL) return false;
+  const struct ex_list *list = ex__policy_thresholds_of(policy);
+  double value = class->leave_at(class->score(policy->values, seen));
+  bool below = class->leave_at(1) < class->leave_at(0);
+  *reading =
+      (struct ex_reading){.what = class->name,
+                          /* leave_at is a threshold that the value lies strictly below */
+                          .value = below ? nextafter(value, -INFINITY) : value,
+                          .threshold = list->n == 0 ? class->threshold_off
+                                                    : list->value[list->n == 1 ? 0 : seen->point],
+                          .below = below};
+  return true;
 }

@@ -74,6 +74,13 @@ struct ex_policy_fit {
   bool ns; /* costs are the measured nanoseconds, not multiply-adds */
 };
 
+/* What a decision was taken by, for a person. */
+struct ex_reading {
+  const char *what; /* "entropy", "equal answers in a row" */
+  double value, threshold;
+  bool below; /* leaves below the threshold; else at or above it */
+};
+
 struct ex_policy_class {
   const char *name;    /* in the command: "max-probability" */
   const char *cite;    /* paper; NULL: folklore */
@@ -97,20 +104,24 @@ struct ex_policy_class {
    * values; false past the last. NULL: none. */
   bool (*candidate)(void *values, int32_t n_points, int32_t index);
   /* Learns values from a trace, deterministically; those that are knobs stay as
-   * they are. NULL: nothing is learned. `fit_each`: anew for each candidate. */
+   * they are. NULL: nothing is learned. */
   enum ex_status (*fit)(void *values, const struct ex_policy_fit *job, struct ex_error *err);
-  bool fit_each;
   /* Nobody can leave at this point (< n_points − 1) and nothing there is worth
    * reading, so its head need not run. NULL: every point is looked at. */
   bool (*skips)(const void *values, int32_t point, int32_t n_points);
   /* Decides without looking at the answers: every sample goes the same way, so
    * what that costs is known, not estimated. (Outputs that are not finite go on.) */
   bool same_path;
+  bool fit_each; /* what is learned depends on the knob: anew for each candidate */
   /* NULL: nothing to check. Values against the net: lists of the right length, and so on. */
   enum ex_status (*check)(const void *values, int32_t n_points, int32_t n_outputs,
                           struct ex_error *err);
   struct ex_decision (*decide)(const void *values, void *scratch, const struct ex_env *env,
                                const struct ex_observation *seen);
+  /* What `decide` has just gone by. NULL: the score, in the rule's own unit, where
+   * it has one, else nothing that could be told in a number. */
+  struct ex_reading (*read)(const void *values, const void *scratch,
+                            const struct ex_observation *seen);
 };
 
 const struct ex_policy_class *ex__policy_find(const char *name); /* NULL: none */
@@ -152,6 +163,11 @@ int32_t ex__policy_next(const ex_policy *policy, int32_t point, int32_t max_poin
  * later point or jumps back is put right. */
 struct ex_decision ex__policy_decide(const ex_policy *policy, void *scratch,
                                      const struct ex_env *env, const struct ex_observation *seen);
+
+/* What the decision that was just taken at this point went by; false: there is
+ * nothing to tell. */
+bool ex__policy_read(const ex_policy *policy, const void *scratch,
+                     const struct ex_observation *seen, struct ex_reading *reading);
 
 /* ---- replay ------------------------------------------------------------- */
 

@@ -24,7 +24,8 @@ struct jei {
 };
 
 struct so_far {
-  double left; /* Σ P_j of the exits before */
+  double left;   /* Σ P_j of the exits before */
+  double hazard; /* of the last */
 };
 
 static const double off = 2; /* a hazard is at most 1 */
@@ -57,7 +58,15 @@ static struct ex_decision decide(const void *values, void *scratch, const struct
   double leaves = fmax(0, fmin(gate, here));
   double hazard = here > 0 ? fmin(leaves / here, 1) : 1;
   so_far->left += leaves;
+  so_far->hazard = hazard;
   return hazard >= rule->threshold ? (struct ex_decision){EX_LEAVE, seen->point} : go_on;
+}
+
+static struct ex_reading read(const void *values, const void *scratch,
+                              const struct ex_observation *seen) {
+  const struct so_far *so_far = scratch;
+  return (struct ex_reading){"hazard", isnan(seen->gate) ? NAN : so_far->hazard,
+                             ((const struct jei *)values)->threshold, false};
 }
 
 extern const struct ex_policy_class ex__policy_jei;
@@ -72,4 +81,5 @@ const struct ex_policy_class ex__policy_jei = {
     .needs = EX_POLICY_NEEDS_GATE,
     .candidate = candidate,
     .decide = decide,
+    .read = read,
 };

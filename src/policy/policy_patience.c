@@ -51,6 +51,13 @@ static struct ex_decision decide(const void *values, void *scratch, const struct
   return (struct ex_decision){run->equal >= rule->patience ? EX_LEAVE : EX_GO_ON, seen->point};
 }
 
+static struct ex_reading read(const void *values, const void *scratch,
+                              const struct ex_observation *seen) {
+  (void)seen;
+  return (struct ex_reading){"equal answers in a row", ((const struct run *)scratch)->equal,
+                             ((const struct patience *)values)->patience, false};
+}
+
 extern const struct ex_policy_class ex__policy_patience;
 const struct ex_policy_class ex__policy_patience = {
     .name = "patience",
@@ -61,4 +68,5 @@ const struct ex_policy_class ex__policy_patience = {
     .scratch_size = sizeof(struct run),
     .candidate = candidate,
     .decide = decide,
+    .read = read,
 };

@@ -11,6 +11,7 @@
  * its bin is at least `accuracy`: one knob for all exits, in the unit in which
  * the user thinks. Equal confidences share a bin, so there may be fewer.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -126,6 +127,14 @@ static bool skips(const void *values, int32_t point, int32_t n_points) {
   return true;
 }
 
+/* Of the samples of like confidence. */
+static double accuracy_of(const struct pcee *rule, const struct ex_observation *seen) {
+  const double *edge = rule->edge.value[seen->point];
+  int32_t bin = rule->edge.n_columns - 1;
+  while (bin > 0 && edge[bin] > seen->answer.max_probability) bin--;
+  return rule->right.value[seen->point][bin];
+}
+
 static struct ex_decision decide(const void *values, void *scratch, const struct ex_env *env,
                                  const struct ex_observation *seen) {
   const struct pcee *rule = values;
@@ -133,11 +142,17 @@ static struct ex_decision decide(const void *values, void *scratch, const struct
   (void)env;
   if (seen->point == seen->n_points - 1 || rule->edge.n_rows == 0)
     return (struct ex_decision){EX_GO_ON, seen->point};
-  const double *edge = rule->edge.value[seen->point];
-  int32_t bin = rule->edge.n_columns - 1;
-  while (bin > 0 && edge[bin] > seen->answer.max_probability) bin--;
-  bool leave = rule->right.value[seen->point][bin] >= rule->accuracy;
+  bool leave = accuracy_of(rule, seen) >= rule->accuracy;
   return (struct ex_decision){leave ? EX_LEAVE : EX_GO_ON, seen->point};
+}
+
+static struct ex_reading read(const void *values, const void *scratch,
+                              const struct ex_observation *seen) {
+  const struct pcee *rule = values;
+  (void)scratch;
+  return (struct ex_reading){"accuracy of like samples",
+                             rule->edge.n_rows > 0 ? accuracy_of(rule, seen) : NAN, rule->accuracy,
+                             false};
 }
 
 extern const struct ex_policy_class ex__policy_pcee;
@@ -153,4 +168,5 @@ const struct ex_policy_class ex__policy_pcee = {
     .skips = skips,
     .check = check,
     .decide = decide,
+    .read = read,
 };
