@@ -114,6 +114,37 @@ static void pcee_looks_up_like_confidences(void **state) {
   ex__trace_free(trace);
 }
 
+/* Confidences at the first exit are 0.5 … 1 in order; the boundary of accept = 0.5
+ * lies in the middle, and the fewer go on the nearer they lie to it. */
+static void window_passes_on_the_doubtful(void **state) {
+  (void)state;
+  enum { COUNT = 101 };
+  static ex_real raw[2][COUNT][2];
+  int32_t target[COUNT] = {0};
+  for (int32_t i = 0; i < COUNT; i++) raw[0][i][0] = raw[1][i][0] = (ex_real)(0.05 * i);
+  ex_trace *trace = fixture_from(COUNT, 2, 2, raw[0][0], target);
+  const struct ex_policy_fit job = {trace, 0, 1, false};
+  struct ex_outcome outcomes[COUNT];
+  struct ex_error err;
+  static const char *const widths[] = {"0", "0.2", "0.6", "1", "2"};
+  static const double share[] = {0, 0.2, 0.6, 1, 1};
+  for (size_t w = 0; w < 5; w++) {
+    ex_policy policy = made("window", 2, "width", widths[w]);
+    assert_ok(ex__policy_set(&policy, "accept", "0.5", &err), &err);
+    assert_ok(policy.class->fit(policy.values, &job, &err), &err);
+    ex__policy_replay(&policy, trace, NULL, outcomes);
+    int32_t first = COUNT, last = -1, passed = count_at(outcomes, COUNT, 1);
+    for (int32_t i = 0; i < COUNT; i++)
+      if (outcomes[i].point == 1) {
+        if (i < first) first = i;
+        last = i;
+      }
+    assert_true(fabs(passed - share[w] * COUNT) <= 2);
+    if (passed > 0) assert_true(last - first + 1 == passed && abs(first + last - 100) <= 2);
+  }
+  ex__trace_free(trace);
+}
+
 /* The exits from patience before to where it left share one label, the first
  * exit never counts, and too much patience is full depth. */
 static void patience_is_a_run_of_equal_labels(void **state) {
@@ -265,6 +296,7 @@ int main(void) {
       cmocka_unit_test(max_probability_sweep),
       cmocka_unit_test(fallback_answers_with_the_most_confident),
       cmocka_unit_test(pcee_looks_up_like_confidences),
+      cmocka_unit_test(window_passes_on_the_doubtful),
       cmocka_unit_test(patience_is_a_run_of_equal_labels),
       cmocka_unit_test(fixed_costs_what_a_static_net_costs),
       cmocka_unit_test(oracle_bounds_every_rule),
