@@ -35,14 +35,6 @@ static struct span blocked_of(const struct train_value *v) {
   return v->wanted ? (struct span){v->blocked_from, v->blocked_to} : (struct span){0, v->channels};
 }
 
-static bool keeps_channels_apart(const struct train_step *step) {
-  static const char *const names[] = {"relu",     "gelu",     "sigmoid",         "dropout", "add",
-                                      "max_pool", "avg_pool", "global_avg_pool", NULL};
-  for (int32_t i = 0; names[i] != NULL; i++)
-    if (strcmp(step->node->op->name, names[i]) == 0) return true;
-  return false;
-}
-
 /* What nobody wants of the gradient of a step's output. */
 static struct span blocked_behind(const struct train *train, const struct train_step *step) {
   const struct train_value *out = &train->values[step->out];
@@ -57,7 +49,7 @@ static struct span blocked_behind(const struct train *train, const struct train_
     }
     return span;
   }
-  if (keeps_channels_apart(step)) {
+  if ((step->node->op->flags & EX_OP_PER_CHANNEL) != 0) {
     for (int32_t i = 1; i < step->n_in; i++)
       span = common(span, blocked_of(&train->values[step->in[i]]));
     return span;

@@ -32,7 +32,8 @@ struct ex_op_call {
 enum ex_op_flag {
   EX_OP_NEEDS_INPUT = 1,  /* backward reads in[] */
   EX_OP_NEEDS_OUTPUT = 2, /* backward reads out */
-  EX_OP_IN_PLACE = 4      /* forward may write over in[0] */
+  EX_OP_IN_PLACE = 4,     /* forward may write over in[0] */
+  EX_OP_PER_CHANNEL = 8   /* a channel of the output is made of that channel of the inputs alone */
 };
 
 struct ex_op {

@@ -36,6 +36,7 @@ const struct ex_op ex__op_global_avg_pool = {
     .version = 1,
     .min_in = 1,
     .max_in = 1,
+    .flags = EX_OP_PER_CHANNEL,
     .shape = shape,
     .forward = forward,
     .backward = backward,

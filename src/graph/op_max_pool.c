@@ -68,6 +68,7 @@ const struct ex_op ex__op_max_pool = {
     .attr_size = sizeof(struct ex_pool),
     .min_in = 1,
     .max_in = 1,
+    .flags = EX_OP_PER_CHANNEL,
     .shape = ex__window_shape,
     .workspace = workspace,
     .forward = forward,
