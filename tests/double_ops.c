@@ -187,6 +187,34 @@ static void backward_adds(void **state) {
   }
 }
 
+/* What flows back from one channel of the output ends in that channel of the
+ * inputs, where the operator says so. */
+static void channels_are_kept_apart(void **state) {
+  (void)state;
+  int n_apart = 0;
+  for (int s = 0; s < N_SPECS; s++) {
+    struct op_case c;
+    op_open(&c, &specs[s]);
+    want_gradients(&c);
+    objective(&c);
+    int64_t channels = c.in_shape[0].dim[0], batch = specs[s].batch;
+    int64_t plane = op_out_count(&c) / batch / channels;
+    bool apart = (c.node.op->flags & EX_OP_PER_CHANNEL) != 0;
+    for (int64_t i = 0; apart && i < op_out_count(&c); i++)
+      if (i / plane % channels != 0) c.dout[i] = 0;
+    if (apart) c.node.op->backward(&c.call);
+    for (int32_t k = 0; apart && k < c.node.n_in; k++)
+      for (int64_t i = 0; i < op_in_count(&c, k); i++) {
+        int64_t channel = i / (op_in_count(&c, k) / batch / channels) % channels;
+        if (channel != 0 && c.call.din[k][i] != 0)
+          fail_msg("%s: channel 0 reaches channel %d", label(&specs[s]), (int)channel);
+      }
+    n_apart += apart;
+    op_close(&c);
+  }
+  assert_true(n_apart > 8 && n_apart < N_SPECS);
+}
+
 /* One wanted array at a time: the others are NULL, and what is wanted must come out the same. */
 static void unwanted_gradients_are_left_out(void **state) {
   (void)state;
@@ -233,6 +261,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(gradients_are_right),
       cmocka_unit_test(backward_adds),
+      cmocka_unit_test(channels_are_kept_apart),
       cmocka_unit_test(unwanted_gradients_are_left_out),
       cmocka_unit_test(every_operator_has_a_case),
   };
