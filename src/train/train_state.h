@@ -117,6 +117,14 @@ void ex__trainer_close(struct ex_training *training);
 /* One step: sets training->facts; moves the parameters unless it diverged. */
 void ex__trainer_step(struct ex_training *training, uint64_t seed, struct ex_pace pace);
 
+/* train_merge.c: what joins the gradients of single exits, points [n], which lie in
+ * training->point_grads. product [n][n]: as struct ex_merge_call says. */
+void ex__merge_products(const struct ex_training *training, const int32_t *points, int32_t n,
+                        double *product);
+/* training->grads ← Σ weight · point_grads on shared parameters, Σ point_grads elsewhere. */
+void ex__merge_combine(struct ex_training *training, const int32_t *points, int32_t n,
+                       const double *weight);
+
 /* train_report.c: progress and history. False: a stop is asked for. */
 bool ex__training_report_step(const struct ex_training *training, double loss);
 bool ex__training_report_epoch(const struct ex_training *training);

@@ -194,53 +194,14 @@ static void plain_loss(struct ex_training *training) {
   forward(trainer, job->net->params, true);
   note(trainer,
        ex__method_loss(job->method, job->method_values, training->method_state, &training->call));
-  ex__slabs_zero(training->grads);
 }
 
 static void plain_step(struct ex_training *training) {
   struct ex_trainer *trainer = &training->trainer;
   plain_loss(training);
+  ex__slabs_zero(training->grads);
   backward(trainer, training->job->net->params, EX_ALL_POINTS, training->grads);
   update(trainer, training->grads, ex_update_everything);
-}
-
-/* Whether the merge decides about this tensor: a parameter that is trained, and
- * that the losses of at least two points reach. */
-static bool is_shared(const struct ex_training *training, int32_t tensor) {
-  const struct ex_tensor_info *info = ex__graph_tensor(training->job->net->graph, tensor);
-  uint32_t points = training->reached[info->node];
-  return info->role != EX_ROLE_BUFFER && (points & (points - 1)) != 0 &&
-         ex__stepper_trains(training->stepper, tensor);
-}
-
-static double inner_product(const struct ex_training *training, const ex_slabs *a,
-                            const ex_slabs *b) {
-  const ex_graph *graph = training->job->net->graph;
-  double sum = 0;
-  for (int32_t t = 0; t < ex__graph_n_tensors(graph); t++) {
-    if (!is_shared(training, t)) continue;
-    const ex_real *x = ex__slabs_tensor(a, graph, t), *y = ex__slabs_tensor(b, graph, t);
-    int64_t n = ex__shape_count(&ex__graph_tensor(graph, t)->shape);
-    for (int64_t i = 0; i < n; i++) sum += (double)x[i] * (double)y[i];
-  }
-  return sum;
-}
-
-/* grads ← Σ weight · point_grads on shared parameters, Σ point_grads elsewhere. */
-static void combine(struct ex_training *training, const int32_t *points, int32_t n,
-                    const double *weight) {
-  const ex_graph *graph = training->job->net->graph;
-  for (int32_t t = 0; t < ex__graph_n_tensors(graph); t++) {
-    if (ex__graph_tensor(graph, t)->role == EX_ROLE_BUFFER) continue;
-    bool shared = is_shared(training, t);
-    ex_real *to = ex__slabs_tensor(training->grads, graph, t);
-    int64_t count = ex__shape_count(&ex__graph_tensor(graph, t)->shape);
-    for (int32_t k = 0; k < n; k++) {
-      const ex_real *from = ex__slabs_tensor(training->point_grads[points[k]], graph, t);
-      ex_real factor = shared ? (ex_real)weight[k] : 1;
-      for (int64_t i = 0; i < count; i++) to[i] += factor * from[i];
-    }
-  }
 }
 
 static void merged_step(struct ex_training *training) {
@@ -255,13 +216,10 @@ static void merged_step(struct ex_training *training) {
              training->point_grads[p]);
     points[n++] = p;
   }
-  for (int32_t i = 0; i < n; i++)
-    for (int32_t j = 0; j <= i; j++)
-      product[i * n + j] = product[j * n + i] = inner_product(
-          training, training->point_grads[points[i]], training->point_grads[points[j]]);
+  ex__merge_products(training, points, n, product);
   const struct ex_merge_call call = {n, product, training->trainer.seed, weight};
   job->method->merge(job->method_values, training->method_state, &call);
-  combine(training, points, n, weight);
+  ex__merge_combine(training, points, n, weight);
   update(&training->trainer, training->grads, ex_update_everything);
 }
 
