@@ -9,6 +9,8 @@
 #include "method/bilevel.h"
 #include "tests/lookahead.h"
 
+enum { BATCH = 10 };
+
 /* Optimisers: sgd, sgd with Nesterov, adamw. After two steps moments are not 0. */
 static void open_with(struct lookahead *l, int32_t kind) {
   lookahead_make(l, data, "hdkd");
@@ -108,6 +110,8 @@ static void look(struct ex_trainer *trainer, double *gradient, double *outer_los
                                  .context = outer_loss,
                                  .spare = spare,
                                  .gradient = gradient};
+  trainer->read(trainer, EX_SOURCE_TRAIN, 3);
+  trainer->forward(trainer, trainer->net->params, false);
   ex__hypergradient(trainer, &hyper);
 }
 
@@ -182,6 +186,45 @@ static void nothing_moves_in_a_look(void **state) {
   lookahead_close(&l);
 }
 
+static void go_back(struct ex_trainer *trainer, ex_slabs *grads) {
+  outer(NULL, trainer->call);
+  ex__slabs_zero(grads);
+  trainer->backward(trainer, trainer->net->params, EX_ALL_POINTS, grads);
+}
+
+/* A step goes on from the forward that the look began with: its outputs, classes
+ * and gradients are what they would have been. */
+static void the_forward_outlives_a_look(void **state) {
+  (void)state;
+  struct lookahead l;
+  open_with(&l, 1);
+  struct ex_trainer *trainer = &l.training.trainer;
+  const struct ex_loss_call *call = trainer->call;
+  ex_slabs *before = slabs_like(&l), *after = slabs_like(&l);
+  ex_real output[BATCH * TINY_CLASSES];
+  int32_t target[BATCH];
+  double gradient[TINY_POINTS];
+  trainer->read(trainer, EX_SOURCE_TRAIN, 3);
+  trainer->forward(trainer, trainer->net->params, false);
+  memcpy(output, call->output[TINY_POINTS - 1], sizeof output);
+  memcpy(target, call->target, sizeof target);
+  go_back(trainer, before);
+  look(trainer, gradient, NULL);
+  assert_memory_equal(call->output[TINY_POINTS - 1], output, sizeof output);
+  assert_memory_equal(call->target, target, sizeof target);
+  go_back(trainer, after);
+  assert_true(dot(after, after) > 0);
+  assert_true(same_slabs(before, after));
+  /* Aside lies the same batch, at other parameters. */
+  trainer->aside(trainer, true);
+  assert_memory_equal(call->target, target, sizeof target);
+  assert_memory_not_equal(call->output[TINY_POINTS - 1], output, sizeof output);
+  trainer->aside(trainer, false);
+  ex__slabs_free(before);
+  ex__slabs_free(after);
+  lookahead_close(&l);
+}
+
 /* At a learning rate of 0 nothing depends on the weights. */
 static void no_step_no_gradient(void **state) {
   (void)state;
@@ -224,6 +267,7 @@ int main(void) {
       cmocka_unit_test(gradient_by_weights_is_exact),
       cmocka_unit_test(slopes_are_products_with_gradients),
       cmocka_unit_test(nothing_moves_in_a_look),
+      cmocka_unit_test(the_forward_outlives_a_look),
       cmocka_unit_test(no_step_no_gradient),
       cmocka_unit_test(adam_is_that_of_the_paper),
   };

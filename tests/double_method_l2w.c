@@ -192,7 +192,7 @@ static void unlabelled_samples_are_passed_over(void **state) {
   struct ex_trainer *trainer = &l.training.trainer;
   trainer->read(trainer, EX_SOURCE_TRAIN, 2);
   trainer->forward(trainer, l.made.job.net->params, false);
-  l.training.y[3] = -1;
+  l.training.place->y[3] = -1;
   const struct ex_method *method = l.made.job.method;
   double loss = method->loss(l.made.values, l.training.method_state, trainer->call);
   assert_true(isfinite(loss) && loss > 0);
@@ -200,7 +200,7 @@ static void unlabelled_samples_are_passed_over(void **state) {
     assert_true(trainer->call->doutput[0][3 * TINY_CLASSES + c] == 0);
     assert_true(trainer->call->doutput[0][4 * TINY_CLASSES + c] != 0);
   }
-  for (int32_t i = 0; i < BATCH; i++) l.training.y[i] = -1;
+  for (int32_t i = 0; i < BATCH; i++) l.training.place->y[i] = -1;
   assert_true(method->loss(l.made.values, l.training.method_state, trainer->call) == 0);
   assert_true(isnan(trainer->call->point_loss[0]));
   lookahead_close(&l);

@@ -75,12 +75,12 @@ void ex__hypergradient(struct ex_trainer *trainer, const struct ex_hyper *hyper)
   ex_slabs *first = trainer->work[0], *second = trainer->work[1], *grads = trainer->grads;
   const ex_slabs *params = trainer->net->params;
   struct look look;
-  trainer->read(trainer, EX_SOURCE_TRAIN, hyper->inner_batch);
-  trainer->forward(trainer, params, false);
   hyper->inner(hyper->context, look_at(&look, trainer));
   ex__slabs_zero(grads);
   trainer->backward(trainer, params, EX_ALL_POINTS, grads);
+  ex__method_clear_seeds(trainer->call);
   trainer->look_ahead(trainer, grads, first); /* θ' */
+  trainer->aside(trainer, true);
   trainer->read(trainer, hyper->outer_source, hyper->outer_batch);
   trainer->forward(trainer, first, false);
   hyper->outer(hyper->context, look_at(&look, trainer));
@@ -88,4 +88,5 @@ void ex__hypergradient(struct ex_trainer *trainer, const struct ex_hyper *hyper)
   trainer->backward(trainer, first, EX_ALL_POINTS, second);
   trainer->sensitivity(trainer, grads, second, first); /* u */
   differ(trainer, hyper, first, second);
+  trainer->aside(trainer, false);
 }

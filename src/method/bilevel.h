@@ -25,7 +25,7 @@
 enum { EX_BILEVEL_WORK = 2 }; /* slabs of the trainer's `work` that it takes, the first */
 
 struct ex_hyper {
-  int64_t inner_batch; /* of the training samples */
+  int64_t inner_batch; /* of the training samples: that of the last forward */
   enum ex_source outer_source;
   int64_t outer_batch;
   int32_t n; /* weights w, and losses L_m */
@@ -41,9 +41,10 @@ struct ex_hyper {
   double *gradient; /* [n], result: dL_outer / dw; all 0 where something is not finite */
 };
 
-/* Takes 4 forward and 2 backward passes and moves nothing. The inner batch is
- * left to be read, the outputs are of other parameters, and trainer->grads is
- * overwritten. */
+/* After a forward of the inner batch at the net's parameters, with the seeds at
+ * zero. Takes 3 more forward and 2 backward passes, all but one backward aside
+ * (needs.aside), and moves nothing: a step can go on from that forward, whose
+ * seeds are zero again. trainer->grads is overwritten. */
 void ex__hypergradient(struct ex_trainer *trainer, const struct ex_hyper *hyper);
 
 #endif

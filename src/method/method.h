@@ -102,6 +102,7 @@ struct ex_method_needs { /* zeroed before the call */
   size_t scratch;        /* bytes of one step */
   int32_t kept, work;    /* slabs like the parameters: saved in checkpoints (at most
                                  EX_MAX_KEPT); of one step */
+  bool aside;            /* passes aside: trainer->aside */
   bool meta;             /* held-out samples; train.meta-share, 0.1 where that is 0 */
   int64_t cycle;         /* steps that belong together; 0: any. An epoch is then one cycle,
                                  and the learning rate is constant in it */

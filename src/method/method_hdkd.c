@@ -125,12 +125,14 @@ static void through_softplus(const struct hdkd *own, const struct ex_hdkd_state 
 
 static void needs(const void *values, const ex_net *net, int32_t batch, int32_t n_steps,
                   struct ex_method_needs *needs) {
-  (void)values, (void)n_steps;
+  const struct hdkd *own = values;
+  (void)n_steps;
   size_t terms = (size_t)ex__teaching_n_terms(net->n_points);
   size_t outputs = (size_t)net->n_points * (size_t)batch * (size_t)net->n_outputs;
   needs->state = sizeof(struct ex_hdkd_state);
   needs->scratch = 2 * terms * sizeof(double) + outputs * sizeof(ex_real);
   needs->work = EX_BILEVEL_WORK;
+  needs->aside = own->rate > 0;
   needs->meta = true;
 }
 
@@ -235,9 +237,9 @@ static void learn(const struct hdkd *own, struct ex_hdkd_state *kept, struct ex_
 
 static void step(const void *values, void *state, struct ex_trainer *trainer) {
   const struct hdkd *own = values;
-  if (own->rate > 0 && trainer->at % own->every == 0) learn(own, state, trainer);
   trainer->read(trainer, EX_SOURCE_TRAIN, trainer->at);
   trainer->forward(trainer, trainer->net->params, true);
+  if (own->rate > 0 && trainer->at % own->every == 0) learn(own, state, trainer);
   ex__method_descend(trainer, loss(values, state, trainer->call));
 }
 
@@ -246,7 +248,7 @@ const struct ex_method ex__method_hdkd = {
     .cite = "Wang and Li, AAAI 2021",
     .summary = "Every exit learns from its labels and from all later exits, with weights that are "
                "learned on held-out samples by looking one step ahead. A step that also moves the "
-               "weights takes five forward and three backward passes instead of one of each, and a "
+               "weights takes four forward and three backward passes instead of one of each, and a "
                "tenth of the training samples is held out. Choose it when labels are few, "
                "distillation helps, and nobody wants to tune its weights.",
     .params = params,

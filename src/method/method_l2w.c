@@ -279,6 +279,7 @@ static double share_out(const struct l2w *own, const struct ex_loss_call *call,
 
 static void needs(const void *values, const ex_net *net, int32_t batch, int32_t n_steps,
                   struct ex_method_needs *needs) {
+  const struct l2w *own = values;
   struct ex_l2w_shape shape = shape_of(values, net->n_points);
   size_t count = (size_t)ex__l2w_count(&shape), n = (size_t)batch;
   (void)n_steps;
@@ -286,6 +287,7 @@ static void needs(const void *values, const ex_net *net, int32_t batch, int32_t 
   needs->scratch = (n * (size_t)(2 * shape.n_points + shape.n_in) + count) * sizeof(double) +
                    n * sizeof(struct place);
   needs->work = EX_BILEVEL_WORK;
+  needs->aside = own->rate > 0;
 }
 
 static void draw(struct ex_random *random, double *x, int64_t n, int32_t n_in) {
@@ -391,9 +393,9 @@ static void learn(const struct l2w *own, struct ex_l2w_state *kept, struct ex_tr
 
 static void step(const void *values, void *state, struct ex_trainer *trainer) {
   const struct l2w *own = values;
-  if (own->rate > 0 && trainer->at / 2 % own->every == 0) learn(own, state, trainer);
   trainer->read(trainer, EX_SOURCE_TRAIN, trainer->at);
   trainer->forward(trainer, trainer->net->params, true);
+  if (own->rate > 0 && trainer->at / 2 % own->every == 0) learn(own, state, trainer);
   ex__method_descend(trainer, loss(values, state, trainer->call));
 }
 
@@ -402,7 +404,7 @@ const struct ex_method ex__method_l2w = {
     .cite = "Han et al., ECCV 2022",
     .summary = "A small network learns how much each sample counts at each exit, so that after a "
                "step the exits are good at the samples that a budget would leave to them. A step "
-               "in which it learns takes five forward and three backward passes instead of one of "
+               "in which it learns takes four forward and three backward passes instead of one of "
                "each. Choose it when answers are taken under a budget, and not for the accuracy of "
                "every exit on all samples.",
     .params = params,

@@ -59,6 +59,11 @@ struct ex_trainer {
    * whose bit is set. After a forward at the same params. */
   void (*backward)(struct ex_trainer *trainer, const ex_slabs *params, int32_t points,
                    ex_slabs *grads);
+  /* Between aside(true) and aside(false) batches are read, and passes go, to a
+   * place of their own, and `call` shows what lies there; behind it, what the last
+   * forward kept and `call` are as they were. Aside a forward is followed by at most
+   * one backward. Only where needs.aside is set: it takes as much memory again. */
+  void (*aside)(struct ex_trainer *trainer, bool away);
   /* Once in every step: the loss that the progress line shows, with the
    * call's point losses. */
   void (*note)(struct ex_trainer *trainer, double loss);

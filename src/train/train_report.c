@@ -92,6 +92,7 @@ enum ex_status ex__training_record(struct ex_training *training,
 json_t *ex__training_history(const struct ex_training *training) {
   int64_t bytes = 0;
   if (training->stepper != NULL) bytes += ex__stepper_bytes(training->stepper);
+  if (training->aside != NULL) bytes += ex__stepper_bytes(training->aside);
   if (training->selector != NULL) bytes += ex__selector_bytes(training->selector);
   int64_t steps = (int64_t)training->epoch * training->n_steps + training->step;
   double seconds = training->seconds + (double)(ex__now_ns() - training->since_ns) * 1e-9;

@@ -90,10 +90,8 @@ static enum ex_status take_memory(struct ex_training *training, struct ex_error 
   int32_t n_outputs = job->net->n_outputs;
   size_t scratch = ex__loss_scratch_size(training->batch, n_outputs);
   training->epochs = json_array();
-  training->y = ex__calloc((size_t)training->batch, sizeof *training->y);
   training->scratch = ex__calloc(scratch, sizeof *training->scratch);
-  if (training->epochs == NULL || training->y == NULL || training->scratch == NULL ||
-      take_slabs(training) != EX_OK)
+  if (training->epochs == NULL || training->scratch == NULL || take_slabs(training) != EX_OK)
     return ex__fail(err, EX_ENOMEM, "training: no memory for gradients and optimiser");
   return ex__trainer_open(training, err);
 }
@@ -153,7 +151,6 @@ void ex__training_clear(struct ex_training *training) {
   for (int32_t i = 0; i < EX_MAX_MOMENTS; i++) ex__slabs_free(training->moments[i]);
   ex__trainer_close(training);
   ex__free(training->scratch);
-  ex__free(training->y);
   json_decref(training->epochs);
   json_decref(training->run);
   *training = (struct ex_training){.phase = -1};
@@ -163,19 +160,25 @@ void ex__training_clear(struct ex_training *training) {
 
 struct ex_pass_counts ex__training_macs(const struct ex_training *training) {
   struct ex_pass_counts macs = training->macs;
-  if (training->stepper == NULL) return macs;
-  struct ex_pass_counts here = ex__stepper_macs(training->stepper);
-  return (struct ex_pass_counts){macs.forward + here.forward, macs.backward + here.backward};
+  const ex_stepper *const steppers[] = {training->stepper, training->aside};
+  for (int32_t i = 0; i < 2; i++) {
+    if (steppers[i] == NULL) continue;
+    struct ex_pass_counts here = ex__stepper_macs(steppers[i]);
+    macs.forward += here.forward;
+    macs.backward += here.backward;
+  }
+  return macs;
 }
 
 void ex__training_phase_close(struct ex_training *training) {
   training->macs = ex__training_macs(training);
   ex__optim_free(training->optim);
   ex__selector_free(training->selector); /* borrows the stepper's memory */
+  ex__stepper_free(training->aside);
   ex__stepper_free(training->stepper);
   training->optim = NULL;
   training->selector = NULL;
-  training->stepper = NULL;
+  training->stepper = training->aside = NULL;
   training->phase = -1;
 }
 
@@ -202,6 +205,14 @@ static enum ex_status open_selector(struct ex_training *training,
   looking.lender = training->stepper;
   if (looking.batch > n) looking.batch = n;
   return ex__selector_new(job->net, &looking, &training->selector, err);
+}
+
+static enum ex_status open_aside(struct ex_training *training,
+                                 const struct ex_stepper_options *options, struct ex_error *err) {
+  if (!training->needs.aside || options->phase == EX_PHASE_TRUNK) return EX_OK;
+  struct ex_stepper_options away = *options;
+  away.one_backward = true;
+  return ex__stepper_new(training->job->net, &away, &training->aside, err);
 }
 
 /* NULL: gradients go everywhere, as they are. */
@@ -232,6 +243,7 @@ enum ex_status ex__training_phase(struct ex_training *training, struct ex_error 
                                              .one_backward = job->method->merge == NULL &&
                                                              job->method->step == NULL};
   EX_TRY(ex__stepper_new(job->net, &options, &training->stepper, err));
+  EX_TRY(open_aside(training, &options, err));
   EX_TRY(open_optimiser(training, err));
   EX_TRY(open_selector(training, &options, err));
   bool at_start = training->epoch == training->phases[phase].first && training->step == 0;

@@ -31,7 +31,13 @@ struct ex_epoch_sums {
 struct ex_step_facts {
   double loss, norm; /* as noted; of the gradient, 0 where nothing was updated */
   double point_loss[EX_MAX_POINTS];
-  int64_t read; /* number of the batch that lies in the stepper, train's or meta's */
+};
+
+/* Where batches are read and passes go. */
+struct ex_place {
+  ex_stepper *stepper;
+  int32_t *y;   /* [batch] */
+  int64_t read; /* number of the batch that lies there, train's or meta's; −1: none of this step */
   bool is_meta;
 };
 
@@ -70,14 +76,15 @@ struct ex_training {
   uint32_t *reached;      /* [n_nodes] points whose loss reaches it */
 
   ex_feed *feed;
-  int32_t *y; /* [batch] */
   ex_real *scratch;
   ex_selector *selector; /* NULL: there is nothing to look at */
 
   /* Of the current phase. */
   int32_t phase; /* index into phases; −1: none is open */
   struct ex_flows flows;
-  ex_stepper *stepper;
+  ex_stepper *stepper, *aside; /* the second is NULL unless passes may go aside */
+  struct ex_place places[2];   /* of the two steppers */
+  struct ex_place *place;      /* in use */
   ex_optim *optim;
   struct ex_pace pace; /* of the step that is being made, and its number in the phase */
   int64_t phase_step;

@@ -15,17 +15,17 @@ static struct ex_training *training_of(const struct ex_trainer *trainer) { retur
 
 static void read(struct ex_trainer *trainer, enum ex_source source, int64_t index) {
   struct ex_training *training = training_of(trainer);
-  ex_real *x = ex__stepper_input(training->stepper);
-  struct ex_step_facts *facts = &training->facts;
+  struct ex_place *place = training->place;
+  ex_real *x = ex__stepper_input(place->stepper);
   bool meta = source == EX_SOURCE_META;
-  if (facts->read == index && facts->is_meta == meta) return; /* it lies there already */
+  if (place->read == index && place->is_meta == meta) return; /* it lies there already */
   if (meta)
-    ex__feed_read_meta(training->feed, index, x, training->y);
+    ex__feed_read_meta(training->feed, index, x, place->y);
   else
-    ex__feed_read(training->feed, index, x, training->y);
-  training->call.weight = ex__feed_weights(training->feed, training->y);
-  facts->read = index;
-  facts->is_meta = meta;
+    ex__feed_read(training->feed, index, x, place->y);
+  training->call.weight = ex__feed_weights(training->feed, place->y);
+  place->read = index;
+  place->is_meta = meta;
 }
 
 static void forward(struct ex_trainer *trainer, const ex_slabs *params, bool move) {
@@ -33,7 +33,7 @@ static void forward(struct ex_trainer *trainer, const ex_slabs *params, bool mov
   const struct ex_pass pass = {.params = params,
                                .buffers = move ? training->job->net->buffers : NULL,
                                .seed = trainer->seed};
-  ex__stepper_forward(training->stepper, &pass);
+  ex__stepper_forward(training->place->stepper, &pass);
   training->passes.forward++;
 }
 
@@ -41,8 +41,26 @@ static void backward(struct ex_trainer *trainer, const ex_slabs *params, int32_t
                      ex_slabs *grads) {
   struct ex_training *training = training_of(trainer);
   const struct ex_pass pass = {.params = params, .grads = grads, .seed = trainer->seed};
-  ex__stepper_backward(training->stepper, &pass, points);
+  ex__stepper_backward(training->place->stepper, &pass, points);
   training->passes.backward++;
+}
+
+/* What the call shows of the place in use. */
+static void show_place(struct ex_training *training) {
+  struct ex_loss_call *call = &training->call;
+  const struct ex_place *place = training->place;
+  call->output = ex__stepper_output(place->stepper);
+  call->gate = ex__stepper_gate(place->stepper);
+  call->doutput = ex__stepper_doutput(place->stepper);
+  call->dgate = ex__stepper_dgate(place->stepper);
+  call->target = place->y;
+  call->weight = place->read >= 0 ? ex__feed_weights(training->feed, place->y) : NULL;
+}
+
+static void aside(struct ex_trainer *trainer, bool away) {
+  struct ex_training *training = training_of(trainer);
+  training->place = &training->places[away ? 1 : 0];
+  show_place(training);
 }
 
 static void note(struct ex_trainer *trainer, double loss) {
@@ -99,6 +117,10 @@ static enum ex_status take_memory(struct ex_training *training) {
   training->method_state = ex__calloc(training->needs.state + 1, 1);
   training->method_scratch = ex__calloc(training->needs.scratch + 1, 1);
   if (training->method_state == NULL || training->method_scratch == NULL) return EX_ENOMEM;
+  for (int32_t i = 0; i < (training->needs.aside ? 2 : 1); i++) {
+    training->places[i].y = ex__calloc((size_t)training->batch, sizeof *training->places[i].y);
+    if (training->places[i].y == NULL) return EX_ENOMEM;
+  }
   EX_TRY(take_slabs(graph, training->needs.kept, &training->kept));
   EX_TRY(take_slabs(graph, training->needs.work, &training->work));
   if (job->method->step != NULL) EX_TRY(take_slabs(graph, training->n_moments, &training->ahead));
@@ -127,6 +149,7 @@ enum ex_status ex__trainer_open(struct ex_training *training, struct ex_error *e
                                           .read = read,
                                           .forward = forward,
                                           .backward = backward,
+                                          .aside = training->needs.aside ? aside : NULL,
                                           .note = note,
                                           .update = update,
                                           .look_ahead = look_ahead,
@@ -145,6 +168,7 @@ void ex__trainer_close(struct ex_training *training) {
   free_slabs(training->work);
   free_slabs(training->ahead);
   free_slabs(training->point_grads);
+  for (int32_t i = 0; i < 2; i++) ex__free(training->places[i].y);
   ex__free(training->reached);
   ex__free(training->method_state);
   ex__free(training->method_scratch);
@@ -158,7 +182,11 @@ static void begin(struct ex_training *training, uint64_t seed, struct ex_pace pa
   const struct ex_span_of_epochs *phase = &training->phases[training->phase];
   struct ex_trainer *trainer = &training->trainer;
   training->pace = pace;
-  training->facts = (struct ex_step_facts){.loss = NAN, .read = -1};
+  training->facts = (struct ex_step_facts){.loss = NAN};
+  training->places[0].stepper = training->stepper;
+  training->places[1].stepper = training->aside;
+  training->places[0].read = training->places[1].read = -1;
+  training->place = &training->places[0];
   trainer->phase = phase->phase;
   trainer->epoch = training->epoch - phase->first;
   trainer->n_epochs = phase->n;
@@ -171,9 +199,6 @@ static void begin(struct ex_training *training, uint64_t seed, struct ex_pace pa
   training->call = (struct ex_loss_call){.n = training->batch,
                                          .n_points = job->net->n_points,
                                          .n_outputs = job->net->n_outputs,
-                                         .output = ex__stepper_output(training->stepper),
-                                         .gate = ex__stepper_gate(training->stepper),
-                                         .target = training->y,
                                          .phase = phase->phase,
                                          .epoch = trainer->epoch,
                                          .n_epochs = phase->n,
@@ -181,9 +206,8 @@ static void begin(struct ex_training *training, uint64_t seed, struct ex_pace pa
                                          .scratch = training->scratch,
                                          .own = training->method_scratch,
                                          .transform = &job->net->transform,
-                                         .doutput = ex__stepper_doutput(training->stepper),
-                                         .dgate = ex__stepper_dgate(training->stepper),
                                          .point_loss = training->facts.point_loss};
+  show_place(training);
 }
 
 /* A forward pass of the batch that is due, and the seeds of its loss. */
