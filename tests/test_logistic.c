@@ -98,8 +98,7 @@ static void extremes_stay_finite(void **state) {
     const struct ex_logistic problem = problem_of(&data, 1e-4);
     ex__logistic_fit(&problem, best);
     ex__logistic_loss(&problem, best, gradient, NULL);
-    for (int32_t j = 0; j < SIZE; j++)
-      assert_true(isfinite(best[j]) && fabs(gradient[j]) < 1e-8);
+    for (int32_t j = 0; j < SIZE; j++) assert_true(isfinite(best[j]) && fabs(gradient[j]) < 1e-8);
     if (kind == 0) assert_true(best[0] > 5);
   }
 }

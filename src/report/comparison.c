@@ -69,7 +69,7 @@ static json_t *compare(const json_t *evaluations, const char *run, const char *b
  * baseline; NULL where they were not counted. */
 static json_t *work_ratio(const json_t *evaluations, const char *run, const char *baseline) {
   char text[4 * MAX_NAME];
-  double over, under;
+  double over = 0, under = 0;
   const json_t *first = json_array_get(evaluations, 0);
   const char *names[] = {run, baseline};
   double *found[] = {&over, &under};
