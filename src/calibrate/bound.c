@@ -57,8 +57,8 @@ static double binomial_mass(int32_t n, int32_t k, double p) {
              (n - k) * log1p(-p));
 }
 
-/* P(Bin(n, p) ≤ k), summed downwards from k until terms vanish. */
-static double binomial_tail(int32_t n, int32_t k, double p) {
+/* Summed downwards from k until terms vanish. */
+double ex__binomial_tail(int32_t n, int32_t k, double p) {
   if (k >= n || p <= 0) return 1;
   if (p >= 1) return 0;
   double term = binomial_mass(n, k, p), sum = term;
@@ -76,7 +76,7 @@ static double binomial_upper(int32_t n, int32_t k, double level) {
   double low = (double)k / n, high = 1;
   for (int i = 0; i < 50; i++) {
     double middle = (low + high) / 2;
-    if (binomial_tail(n, k, middle) > level)
+    if (ex__binomial_tail(n, k, middle) > level)
       low = middle;
     else
       high = middle;
@@ -93,7 +93,7 @@ struct losses {
 
 static void losses_begin(struct losses *losses) { /* m + d ≥ 0 */
   losses->k = (losses->m + losses->d) / 2;
-  losses->cdf = binomial_tail(losses->m, losses->k, losses->theta);
+  losses->cdf = ex__binomial_tail(losses->m, losses->k, losses->theta);
   losses->mass = binomial_mass(losses->m, losses->k, losses->theta);
 }
 

@@ -7,6 +7,9 @@
 
 #include <stdint.h>
 
+/* P(Bin(n, p) ≤ k). */
+double ex__binomial_tail(int32_t n, int32_t k, double p);
+
 /* Two classifiers on the same samples; those on which both are right or both
  * wrong say nothing about the difference. */
 struct ex_pairs {
