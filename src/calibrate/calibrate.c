@@ -85,7 +85,7 @@ static enum ex_status check_constraint(const struct ex_constraint *constraint,
 }
 
 static enum ex_status check_trace(const ex_policy *policy, const ex_trace *trace, const char *role,
-                                  const struct ex_constraint *constraint, struct ex_error *err) {
+                                  bool ns, struct ex_error *err) {
   if (trace->n_points != policy->n_points || trace->n_outputs != policy->n_outputs)
     return ex__fail(
         err, EX_ESHAPE, "%s: trace of %d exits and %d outputs; the policy is for %d and %d", role,
@@ -96,20 +96,18 @@ static enum ex_status check_trace(const ex_policy *policy, const ex_trace *trace
   if ((policy->class->needs & EX_POLICY_NEEDS_GATE) != 0 && trace->gate == NULL)
     return ex__fail(err, EX_EINVAL, "%s: %s reads gates; the trace has no gate column", role,
                     policy->class->name);
-  if (constraint->kind == EX_CONSTRAINT_LATENCY && trace->cost.body_ns[0] <= 0)
+  if (ns && trace->cost.body_ns[0] <= 0)
     return ex__fail(err, EX_EINVAL, "%s: the trace's cost table has no measured times", role);
   return EX_OK;
 }
 
-static enum ex_status check(const ex_policy *policy, const ex_trace *select,
-                            const ex_trace *certify, const struct ex_constraint *constraint,
-                            struct ex_error *err) {
-  EX_TRY(check_constraint(constraint, err));
+enum ex_status ex__calibrate_check(const ex_policy *policy, const ex_trace *select,
+                                   const ex_trace *certify, bool ns, struct ex_error *err) {
   if ((policy->class->needs & EX_POLICY_NEEDS_TARGET) != 0)
     return ex__fail(err, EX_EINVAL, "%s: reads the true class; it cannot be deployed",
                     policy->class->name);
-  EX_TRY(check_trace(policy, select, "select", constraint, err));
-  EX_TRY(check_trace(policy, certify, "certify", constraint, err));
+  EX_TRY(check_trace(policy, select, "select", ns, err));
+  EX_TRY(check_trace(policy, certify, "certify", ns, err));
   if (strcmp(select->weights, certify->weights) != 0)
     return ex__fail(err, EX_EINVAL, "select and certify are traces of different weights");
   if (select->samples[0] != '\0' && strcmp(select->samples, certify->samples) == 0)
@@ -209,7 +207,9 @@ enum ex_status ex__calibrate(const ex_policy *policy, const ex_trace *select,
                              struct ex_calibration *out, struct ex_error *err) {
   struct ex_candidates candidates;
   out->receipt = NULL;
-  EX_TRY(check(policy, select, certify, &options->constraint, err));
+  EX_TRY(check_constraint(&options->constraint, err));
+  EX_TRY(ex__calibrate_check(policy, select, certify,
+                             options->constraint.kind == EX_CONSTRAINT_LATENCY, err));
   EX_TRY(ex__candidates_make(policy, select, options, &candidates, err));
   struct choice choice = {
       .candidates = &candidates, .select = select, .constraint = &options->constraint};

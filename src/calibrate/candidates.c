@@ -138,6 +138,27 @@ enum ex_status ex__candidates_make(const ex_policy *policy, const ex_trace *sele
   return status;
 }
 
+enum ex_status ex__candidates_start(const ex_policy *policy, const ex_trace *select, int32_t room,
+                                    struct ex_candidates *out, struct ex_error *err) {
+  const struct ex_policy_class *class = policy->class;
+  const struct ex_policy_fit fit = {select, all.first, all.step, false};
+  ex_policy fitted = *policy;
+  *out = (struct ex_candidates){.exact = true, .tested_on = all};
+  out->method = class->score == NULL ? "knobs" : "path";
+  if (class->score == NULL && class->candidate == NULL)
+    return ex__fail(err, EX_EUNSUPPORTED, "%s: has no thresholds or knobs to be fitted",
+                    class->name);
+  if (class->fit != NULL && !class->fit_each) EX_TRY(class->fit(fitted.values, &fit, err));
+  if (class->score == NULL) {
+    enum ex_status status = add_knobs(&fitted, &fit, out, err);
+    if (status != EX_OK) ex__candidates_free(out);
+    return status;
+  }
+  EX_TRY(reserve(out, room, err));
+  add_all_off(&fitted, out);
+  return EX_OK;
+}
+
 void ex__candidates_free(struct ex_candidates *candidates) {
   ex__free(candidates->items);
   candidates->items = NULL;

@@ -8,9 +8,7 @@
 
 #include "base/memory.h"
 
-/* All points but the last are skipped: the answer is the last exit's whatever
- * the samples are, so the drop is not estimated, it is known. */
-static bool is_full_depth(const ex_policy *policy) {
+bool ex__is_full_depth(const ex_policy *policy) {
   return ex__policy_next(policy, -1, policy->n_points - 1) == policy->n_points - 1;
 }
 
@@ -89,7 +87,7 @@ void ex__estimate_outcomes(const ex_policy *policy, const ex_trace *trace,
   out->full_accuracy = sums.full_right / n;
   out->full_macs = (double)trace->cost.direct_macs[trace->n_points - 1];
   out->full_ns = (double)full_ns(trace);
-  out->full_depth = is_full_depth(policy);
+  out->full_depth = ex__is_full_depth(policy);
   bound_costs(policy, trace, &sums.macs, &sums.ns, alpha, out);
   out->drop = (double)(out->pairs.lost - out->pairs.won) / n;
   out->drop_upper = NAN;

@@ -25,6 +25,10 @@ struct ex_estimate {
   bool full_depth;              /* the policy is full depth by its very values: its drop is 0 */
 };
 
+/* All points but the last are skipped: the answer is the last exit's whatever
+ * the samples are, so what it loses is not estimated, it is known. */
+bool ex__is_full_depth(const ex_policy *policy);
+
 /* Of outcomes [trace->n] of the policy; bounds are one-sided at `alpha`. The
  * bound of the drop, which is most of the work, is left out (NaN). */
 void ex__estimate_outcomes(const ex_policy *policy, const ex_trace *trace,
