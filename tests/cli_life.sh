@@ -45,6 +45,18 @@ grep -qE '^latency .* us on certify, at most [0-9.]+ by the 90 % bound' out ||
 check 'evaluate, latency' "$EXEUNT" evaluate timed.safetensors -q --threads 2 --timed 200
 grep -qE '^latency .* us per input; asked for at most' out ||
   { echo 'evaluate prints no latency'; cat out; failed=1; }
+cp a.safetensors risk.safetensors
+check 'calibrate, risk' "$EXEUNT" calibrate risk.safetensors -q --risk 0.1 --confidence 0.95
+grep -q 'certified: disagreement at most 0.1 with 95 % confidence (ltt)' out ||
+  { echo 'calibrate --risk does not say certified'; cat out; failed=1; }
+check 'verify, risk' "$EXEUNT" verify risk.safetensors -q
+grep -q '^ok *last policy that passed' out || { echo 'verify does not walk again'; cat out; failed=1; }
+check 'evaluate, risk' "$EXEUNT" evaluate risk.safetensors -q --timed 0
+grep -qE '^risk +disagreement 0\.[0-9]+; promised at most 0.1 with 95 % confidence' out ||
+  { echo 'evaluate prints no risk'; cat out; failed=1; }
+"$EXEUNT" calibrate risk.safetensors -q --risk 0.001 >out 2>&1
+[ $? = 1 ] && grep -q '1000 samples in certify; it takes at least 2302' out ||
+  { echo 'too few samples were not refused'; cat out; failed=1; }
 check bench "$EXEUNT" bench a.safetensors --rounds 5 --json
 grep -q '"exits"' out || failed=1
 

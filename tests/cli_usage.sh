@@ -31,8 +31,16 @@ expect 2 'too few arguments' train
 expect 2 'argument "b" is one too many' inspect a b
 expect 2 '--threads = 999; must be an integer in \[0, 256\]' inspect fashion-mnist --threads 999
 expect 2 '--threads needs a value' inspect fashion-mnist --threads
-expect 2 'must have one of --max-drop, --max-macs and --max-latency' calibrate x
+expect 2 'must have one of --max-drop, --max-macs, --max-latency and --risk' calibrate x
 expect 2 'must have one of' calibrate x --max-drop 1 --max-macs 0.5
+expect 2 'must have one of' calibrate x --max-drop 1 --risk 0.01
+expect 2 'go with --risk alone' calibrate x --max-drop 1 --form ltt
+expect 2 '--budgeted does not go with --risk' calibrate x --risk 0.01 --budgeted
+expect 2 'risk = 1.5; must be in \[0, 1\) for accuracy' calibrate x --risk 1.5 --risk-of accuracy
+expect 2 'risk of "hellinger"; must be disagreement' calibrate x --risk 0.1 --risk-of hellinger
+expect 2 'form of risk "naive"; must be ltt' calibrate x --risk 0.1 --form naive
+expect 2 'confidence = 1; must be above 0 and below 1' calibrate x --risk 0.1 --confidence 1
+expect 2 'crc keeps the risk on average' calibrate x --risk 0.1 --form crc --confidence 0.9
 expect 1 'recipe "nosuch" is neither a file nor one of .*fashion-mnist' train nosuch
 expect 1 'nosuch.safetensors: .*No such file' evaluate nosuch.safetensors
 expect 1 'paper "nosuch" is unknown; must be one of .*branchynet, .*sdn' papers nosuch

@@ -257,6 +257,37 @@ static void notes_tell_of_bad_exits(void **state) {
   assert_ok(fixture_evaluate(&f, 20, &err), &err);
 }
 
+/* What was promised of disagreement, beside a count by hand of what came of it. */
+static void promised_beside_realised(void **state) {
+  (void)state;
+  struct ex_error err;
+  char *text;
+  int32_t differ = 0;
+  f.model->receipt =
+      json_pack("{s:s, s:o, s:{s:s, s:f}, s:{s:s}, s:f}", "kind", "certified", "policy",
+                ex__policy_to_json(&f.policy), "constraint", "kind", "risk", "value", 0.0, "risk",
+                "of", "disagreement", "confidence", 0.95);
+  assert_ok(fixture_evaluate(&f, 0, &err), &err);
+  const ex_trace *trace = f.evaluation->trace;
+  for (int32_t i = 0; i < trace->n; i++) {
+    const struct ex_answer *given =
+        &trace->answer[ex__trace_at(trace, f.evaluation->outcome[i].answer, i)];
+    differ += given->label != trace->answer[ex__trace_at(trace, N_POINTS - 1, i)].label;
+  }
+  assert_true(differ > 0);
+  assert_near(number("promise/risk"), (double)differ / trace->n);
+  assert_near(number("promise/risk_bound"), 0);
+  assert_near(number("promise/confidence"), 0.95);
+  assert_int_equal(ex__json_dump(json_object_get(f.evaluation->json, "notes"), false, &text),
+                   EX_OK);
+  assert_non_null(strstr(text, "(disagreement)"));
+  assert_non_null(strstr(text, "with 95 % confidence"));
+  ex__free(text);
+  json_decref(f.model->receipt);
+  f.model->receipt = NULL;
+  assert_ok(fixture_evaluate(&f, 20, &err), &err);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(headline_by_hand),
@@ -270,6 +301,7 @@ int main(void) {
       cmocka_unit_test(stops_where_it_is_asked_to),
       cmocka_unit_test(refuses_what_cannot_run),
       cmocka_unit_test(notes_tell_of_bad_exits),
+      cmocka_unit_test(promised_beside_realised),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -45,17 +45,6 @@ enum ex_status ex__risk_walk(const struct ex_risk *risk, const ex_policy *path, 
 
 /* ---- the whole ---------------------------------------------------------------- */
 
-static enum ex_status check(const struct ex_risk *risk, struct ex_error *err) {
-  double most = ex__risk_loss_most(risk->of);
-  if (!(risk->value >= 0 && risk->value < most))
-    return ex__fail(err, EX_EINVAL, "risk = %g; must be in [0, %g) for %s", risk->value, most,
-                    ex__risk_of_name(risk->of));
-  if (risk->form != EX_RISK_CRC && !(risk->confidence > 0 && risk->confidence < 1))
-    return ex__fail(err, EX_EINVAL, "confidence = %g; must be above 0 and below 1",
-                    risk->confidence);
-  return EX_OK;
-}
-
 /* Full depth alone is no answer where more samples could have given another. */
 static enum ex_status refuse(const struct ex_risk *risk, const ex_policy *policy, int32_t n,
                              struct ex_error *err) {
@@ -90,7 +79,7 @@ enum ex_status ex__calibrate_risk(const ex_policy *policy, const ex_trace *selec
   struct ex_candidates path;
   struct ex_risk_walk found;
   out->receipt = NULL;
-  EX_TRY(check(risk, err));
+  EX_TRY(ex__risk_check(risk, err));
   EX_TRY(ex__calibrate_check(policy, select, certify, false, err));
   EX_TRY(ex__risk_path_make(policy, select, risk->of, &path, err));
   enum ex_status status = ex__risk_walk(risk, path.items, path.n, certify, &found, err);

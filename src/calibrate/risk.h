@@ -46,6 +46,9 @@ enum ex_status ex__risk_form_parse(const char *text, enum ex_risk_form *out, str
 /* The form that goes furthest: LTT for disagreement, UCB where losses have a sign. */
 enum ex_risk_form ex__risk_form_default(enum ex_risk_of of);
 
+/* Whether value and confidence are within their ranges. */
+enum ex_status ex__risk_check(const struct ex_risk *risk, struct ex_error *err);
+
 /* Of one sample of a trace that is answered by the output of `point`. Outputs
  * that are not finite count as the worst early and as the best at full depth. */
 double ex__risk_loss(enum ex_risk_of of, const ex_trace *trace, int32_t point, int32_t sample);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * calibrate/risk_loss: what leaving early costs in one sample's answer.
+ * calibrate/risk_loss: the risks and their forms by name, and what leaving early
+ * costs in one sample's answer.
  */
 #include <math.h>
 #include <string.h>
@@ -42,6 +43,17 @@ enum ex_risk_form ex__risk_form_default(enum ex_risk_of of) {
 }
 
 double ex__risk_loss_most(enum ex_risk_of of) { return of == EX_RISK_BRIER ? 2 : 1; }
+
+enum ex_status ex__risk_check(const struct ex_risk *risk, struct ex_error *err) {
+  double most = ex__risk_loss_most(risk->of);
+  if (!(risk->value >= 0 && risk->value < most))
+    return ex__fail(err, EX_EINVAL, "risk = %g; must be in [0, %g) for %s", risk->value, most,
+                    ex__risk_of_name(risk->of));
+  if (risk->form != EX_RISK_CRC && !(risk->confidence > 0 && risk->confidence < 1))
+    return ex__fail(err, EX_EINVAL, "confidence = %g; must be above 0 and below 1",
+                    risk->confidence);
+  return EX_OK;
+}
 
 static double disagreement(const ex_trace *trace, int64_t early, int64_t full) {
   return trace->answer[early].label != trace->answer[full].label;

@@ -60,6 +60,17 @@ static enum ex_status record(const struct calibration_job *job, struct work *wor
                           &job->progress, &work->certify, err);
 }
 
+static enum ex_status fit(const struct calibration_job *job, struct work *work,
+                          const ex_policy *policy, struct ex_error *err) {
+  char date[11];
+  console_date(date);
+  if (job->risk != NULL)
+    return ex__calibrate_risk(policy, work->select, work->certify, job->risk, date,
+                              &work->calibration, err);
+  const struct ex_calibrate_options options = {job->constraint, job->budgeted, date};
+  return ex__calibrate(policy, work->select, work->certify, &options, &work->calibration, err);
+}
+
 static enum ex_status calibrate(const struct calibration_job *job, struct work *work,
                                 struct ex_error *err) {
   ex_policy policy;
@@ -72,10 +83,7 @@ static enum ex_status calibrate(const struct calibration_job *job, struct work *
   EX_TRY(measure(job, work, &policy, &cost, err));
   EX_TRY(record(job, work, err));
   work->select->cost = work->certify->cost = cost;
-  char date[11];
-  console_date(date);
-  const struct ex_calibrate_options options = {job->constraint, job->budgeted, date};
-  EX_TRY(ex__calibrate(&policy, work->select, work->certify, &options, &work->calibration, err));
+  EX_TRY(fit(job, work, &policy, err));
   json_decref(work->model->cost);
   work->model->cost = ex__cost_to_json(work->model->net, &cost);
   return EX_OK;
@@ -144,13 +152,39 @@ static void print_latency(const json_t *receipt) {
   }
 }
 
-static void print_exits(const json_t *receipt) {
+static void print_exits(const json_t *receipt, const char *why) {
   size_t i;
   const json_t *exit;
   json_array_foreach(json_object_get(receipt, "exits"), i, exit) {
     if (json_is_false(json_object_get(exit, "on")))
-      printf("exit %zu is switched off: its head costs more than it saves\n", i + 1);
+      printf("exit %zu is switched off%s\n", i + 1, why);
   }
+}
+
+static void print_risk_split(const char *role, const json_t *split) {
+  printf("%-10s risk %.4f; %.2f %% (full depth %.2f %%), drop %.2f points; %.0f %% of the work\n",
+         role, number(split, "risk"), number(split, "accuracy"), number(split, "full_accuracy"),
+         number(split, "drop"), 100 * number(split, "macs_share"));
+}
+
+/* A risk that is controlled has no other bounds: certify had a say in the policy. */
+static void print_risk(const json_t *receipt) {
+  const json_t *risk = json_object_get(receipt, "risk"),
+               *search = json_object_get(receipt, "search");
+  double value = number(json_object_get(receipt, "constraint"), "value");
+  const char *of = json_string_value(json_object_get(risk, "of"));
+  const char *form = json_string_value(json_object_get(risk, "form"));
+  print_risk_split("select", json_object_get(receipt, "select"));
+  print_risk_split("certify", json_object_get(receipt, "certify"));
+  printf(
+      "tested     %.0f of %.0f policies on certify, from full depth on; number %.0f was the last "
+      "that passed\n",
+      number(search, "tested"), number(search, "candidates"), number(risk, "chosen") + 1);
+  if (json_is_null(json_object_get(receipt, "confidence")))
+    printf("certified: %s at most %g on average over certify splits (%s)\n", of, value, form);
+  else
+    printf("certified: %s at most %g with %g %% confidence (%s)\n", of, value,
+           100 * number(receipt, "confidence"), form);
 }
 
 void calibration_print(const json_t *receipt) {
@@ -158,10 +192,15 @@ void calibration_print(const json_t *receipt) {
   printf("constraint %s %g %s, rule %s\n", json_string_value(json_object_get(constraint, "kind")),
          number(constraint, "value"), json_string_value(json_object_get(constraint, "unit")),
          json_string_value(json_object_get(json_object_get(receipt, "policy"), "name")));
+  if (json_object_get(receipt, "risk") != NULL) {
+    print_risk(receipt);
+    print_exits(receipt, "");
+    return;
+  }
   print_split("select", json_object_get(receipt, "select"));
   print_split("certify", json_object_get(receipt, "certify"));
   print_latency(receipt);
-  print_exits(receipt);
+  print_exits(receipt, ": its head costs more than it saves");
   printf(json_is_true(json_object_get(receipt, "met"))
              ? "met, on data that chose nothing\n"
              : "NOT met on the certify split: chosen on select, it does not carry over\n");

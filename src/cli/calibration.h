@@ -6,7 +6,7 @@
 #ifndef EX_CLI_CALIBRATION_H
 #define EX_CLI_CALIBRATION_H
 
-#include "calibrate/calibrate.h"
+#include "calibrate/risk.h"
 #include "cli/command.h"
 
 struct calibration_job {
@@ -15,6 +15,7 @@ struct calibration_job {
   const char *policy;         /* NULL: the model's, else max-probability */
   const struct assignments *set;
   struct ex_constraint constraint;
+  const struct ex_risk *risk; /* NULL: the constraint; else this in its place */
   bool budgeted;
   int32_t threads;
   struct ex_progress progress;

@@ -3,6 +3,7 @@
  * cli/cmd_calibrate: chooses when to leave, under a constraint, and writes the
  * policy, the cost table and the receipt into the model file.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,8 @@
 
 struct options {
   struct common_options common;
-  double max_drop, max_macs, max_latency;
-  const char *policy, *data, *output;
+  double max_drop, max_macs, max_latency, risk, confidence;
+  const char *policy, *data, *output, *risk_of, *form;
   bool budgeted;
   struct assignments set;
 };
@@ -28,6 +29,17 @@ static const struct option_spec table[] = {
     {"max-latency", 0, OPTION_REAL, offsetof(struct options, max_latency), "US", 0, 1e9, NULL,
      "At most this many microseconds, on average, one input at a time: pre-processing, stages, "
      "heads, softmax and decision, on this machine with these --threads."},
+    {"risk", 0, OPTION_REAL, offsetof(struct options, risk), "E", 0, 2, NULL,
+     "At most this risk, certified on the certify split: a share of answers, 0.02, or a Brier "
+     "score."},
+    {"risk-of", 0, OPTION_TEXT, offsetof(struct options, risk_of), "WHAT", 0, 0, NULL,
+     "disagreement with full depth, accuracy lost against it, or brier score above it; default "
+     "disagreement."},
+    {"confidence", 0, OPTION_REAL, offsetof(struct options, confidence), "C", 0, 1, NULL,
+     "How sure the risk is to be kept; default 0.9. The form crc has none."},
+    {"form", 0, OPTION_TEXT, offsetof(struct options, form), "FORM", 0, 0, NULL,
+     "ltt (Learn-then-Test), ucb (betting bound) or crc (conformal, on average); default ltt for "
+     "disagreement, else ucb."},
     {"policy", 'p', OPTION_TEXT, offsetof(struct options, policy), "NAME", 0, 0, NULL,
      "The exit rule; default the model's, else its recipe's, else max-probability."},
     {"set", 's', OPTION_ASSIGNMENTS, offsetof(struct options, set), "KEY=VALUE", 0, 0, NULL,
@@ -40,6 +52,32 @@ static const struct option_spec table[] = {
      "Writes there instead of over the model."},
     {0},
 };
+
+static enum ex_status read_risk(const struct options *options, struct ex_risk *out,
+                                struct ex_error *err) {
+  *out = (struct ex_risk){.of = EX_RISK_DISAGREEMENT,
+                          .value = options->risk,
+                          .confidence = isnan(options->confidence) ? 0.9 : options->confidence,
+                          .seed = (uint32_t)options->common.seed};
+  if (options->risk_of != NULL) EX_TRY(ex__risk_of_parse(options->risk_of, &out->of, err));
+  out->form = ex__risk_form_default(out->of);
+  if (options->form != NULL) EX_TRY(ex__risk_form_parse(options->form, &out->form, err));
+  if (out->form == EX_RISK_CRC && !isnan(options->confidence))
+    return ex__fail(err, EX_EINVAL, "confidence = %g; crc keeps the risk on average and has none",
+                    options->confidence);
+  return ex__risk_check(out, err);
+}
+
+/* What does not go together; NULL: all does. */
+static const char *misuse(const struct options *options, int32_t constraints) {
+  bool risk = !isnan(options->risk);
+  if (constraints + risk != 1)
+    return "must have one of --max-drop, --max-macs, --max-latency and --risk";
+  if (risk && options->budgeted) return "--budgeted does not go with --risk";
+  if (!risk && (options->risk_of != NULL || options->form != NULL || !isnan(options->confidence)))
+    return "--risk-of, --form and --confidence go with --risk alone";
+  return NULL;
+}
 
 static int run(const void *given, char *const *arguments, int32_t n) {
   (void)n;
@@ -54,11 +92,16 @@ static int run(const void *given, char *const *arguments, int32_t n) {
       .threads = console_threads(&options->common),
       .progress = console_progress(&options->common),
   };
-  if (calibration_constraint(options->max_drop, options->max_macs, options->max_latency,
-                             &job.constraint) != 1)
-    return console_misuse(&command_calibrate,
-                          "must have one of --max-drop, --max-macs and --max-latency");
+  const char *wrong =
+      misuse(options, calibration_constraint(options->max_drop, options->max_macs,
+                                             options->max_latency, &job.constraint));
   struct ex_error err = {0};
+  struct ex_risk risk;
+  if (wrong == NULL && !isnan(options->risk)) {
+    if (read_risk(options, &risk, &err) != EX_OK) wrong = err.text;
+    job.risk = &risk;
+  }
+  if (wrong != NULL) return console_misuse(&command_calibrate, "%s", wrong);
   json_t *receipt = NULL;
   if (calibration_run(&job, &receipt, &err) != EX_OK) return console_fail(&command_calibrate, &err);
   if (options->common.json) return console_json(&command_calibrate, receipt);
@@ -77,12 +120,16 @@ const struct command command_calibrate = {
     .name = "calibrate",
     .arguments = "MODEL",
     .summary = "choose when to leave, under a constraint",
-    .help = "Records every exit's outputs on the select split, fits the exit rule to the\n"
-            "constraint, bounds it on the certify split, and writes policy, measured costs and\n"
-            "the receipt into the model file. Every constraint is met by a one-sided 90 % bound,\n"
-            "not by the estimate. A constraint that cannot be met is refused, and the refusal\n"
-            "names the best that can be promised; for US, `exeunt bench MODEL` shows what each\n"
-            "exit takes, from the first (nobody gets below) to full depth.",
+    .help =
+        "Records every exit's outputs on the select split, fits the exit rule to the\n"
+        "constraint, bounds it on the certify split, and writes policy, measured costs and\n"
+        "the receipt into the model file. Every constraint is met by a one-sided 90 % bound,\n"
+        "not by the estimate. A constraint that cannot be met is refused, and the refusal\n"
+        "names the best that can be promised; for US, `exeunt bench MODEL` shows what each\n"
+        "exit takes, from the first (nobody gets below) to full depth.\n\n"
+        "With --risk, policies from full depth to bold are fixed on the select split alone, and\n"
+        "the certify split says how far along them one may go: with confidence C, the risk on\n"
+        "inputs like those of the split is at most E (Fast yet Safe, NeurIPS 2024).",
     .options = table,
     .size = sizeof(struct options),
     .min_arguments = 1,

@@ -98,9 +98,11 @@ const struct command command_verify = {
     .name = "verify",
     .arguments = "MODEL",
     .summary = "does the receipt still hold?",
-    .help = "Runs the certify split again and holds digests of weights and data, accuracy, drop\n"
-            "and multiply-adds against the receipt in the model file. Exit status 0 where all\n"
-            "holds, 1 where it does not. Latency is information, not a promise.",
+    .help =
+        "Runs the certify split again and holds digests of weights and data, accuracy, drop\n"
+        "and multiply-adds against the receipt in the model file. Exit status 0 where all\n"
+        "holds, 1 where it does not. Where a risk was certified, the policies that were tested\n"
+        "are tested again. Latency is information, not a promise.",
     .options = table,
     .size = sizeof(struct options),
     .min_arguments = 1,

@@ -42,6 +42,19 @@ static void print_latency(const json_t *json) {
          number(promise, "latency_us_bound"));
 }
 
+/* A risk that was certified, beside what came of it here. */
+static void print_risk(const json_t *json) {
+  const json_t *promise = json_object_get(json, "promise");
+  const char *of = json_string_value(json_object_get(promise, "risk_of"));
+  if (of == NULL) return;
+  printf("risk       %s %.4f; promised at most %g ", of, number(promise, "risk"),
+         number(promise, "risk_bound"));
+  if (json_is_number(json_object_get(promise, "confidence")))
+    printf("with %g %% confidence\n", 100 * number(promise, "confidence"));
+  else
+    printf("on average\n");
+}
+
 static void print_exits(const json_t *json) {
   printf("\nexit   leave  right of those  right of all   multiply-adds     ECE\n");
   size_t i;
@@ -66,6 +79,7 @@ static void print_notes(const json_t *json) {
 int evaluation_print(const json_t *json) {
   print_head(json);
   print_latency(json);
+  print_risk(json);
   print_exits(json);
   print_notes(json);
   return EXIT_SUCCESS;

@@ -11,6 +11,7 @@
 
 #include "base/memory.h"
 #include "calibrate/quota.h"
+#include "calibrate/risk.h"
 #include "report/evaluation_facts.h"
 #include "trace/trace_metrics.h"
 
@@ -385,6 +386,18 @@ static enum ex_status put_quality(const struct ex_evaluation_facts *facts, json_
   return ok ? EX_OK : EX_ENOMEM;
 }
 
+/* A certified risk beside the mean loss on this split. */
+static bool put_risk(const struct ex_evaluation_facts *facts, json_t *promise) {
+  const json_t *risk = json_object_get(facts->receipt, "risk");
+  const char *name = json_string_value(json_object_get(risk, "of"));
+  enum ex_risk_of of;
+  if (name == NULL || ex__risk_of_parse(name, &of, NULL) != EX_OK) return true;
+  return ex__put(promise, "risk_of", json_string(name)) &&
+         ex__put_number(promise, "risk_bound", ex__number_at(facts->receipt, "constraint/value")) &&
+         ex__put_number(promise, "risk", ex__risk_mean(of, facts->trace, facts->outcomes)) &&
+         ex__put_number(promise, "confidence", ex__number_at(facts->receipt, "confidence"));
+}
+
 /* What calibration promised on certify, and what came of it on this split. */
 static bool put_promise(const struct ex_evaluation_facts *facts, json_t *to) {
   const json_t *receipt = facts->receipt;
@@ -393,7 +406,7 @@ static bool put_promise(const struct ex_evaluation_facts *facts, json_t *to) {
   const char *kind =
       json_string_value(json_object_get(json_object_get(receipt, "constraint"), "kind"));
   json_t *promise = json_object();
-  return ex__put(to, "promise", promise) &&
+  return ex__put(to, "promise", promise) && put_risk(facts, promise) &&
          ex__put(promise, "constraint", kind != NULL ? json_string(kind) : json_null()) &&
          ex__put_number(promise, "value", ex__number_at(receipt, "constraint/value")) &&
          ex__put_number(promise, "drop_bound", ex__number_at(receipt, "certify/drop_bound")) &&

@@ -97,6 +97,23 @@ static void note_savings(struct notes *notes, const struct ex_evaluation_facts *
         (int)facts->n_differ);
 }
 
+static void note_risk(struct notes *notes, const json_t *promise) {
+  double risk = ex__number_at(promise, "risk"), bound = ex__number_at(promise, "risk_bound");
+  double confidence = ex__number_at(promise, "confidence");
+  const char *of = json_string_value(json_object_get(promise, "risk_of"));
+  if (of == NULL || !(risk > bound)) return;
+  if (isnan(confidence))
+    add(notes,
+        "The risk on this split (%s), %.4f, is above the %g that was promised on average over "
+        "certify splits.",
+        of, risk, bound);
+  else
+    add(notes,
+        "The risk on this split (%s), %.4f, is above the %g that was promised with %g %% "
+        "confidence.",
+        of, risk, bound, 100 * confidence);
+}
+
 static void note_promise(struct notes *notes, const struct ex_evaluation_facts *facts,
                          const json_t *evaluation) {
   const json_t *promise = json_object_get(evaluation, "promise");
@@ -113,6 +130,7 @@ static void note_promise(struct notes *notes, const struct ex_evaluation_facts *
         "The drop on this split, %.2f points, is above the bound of %.2f points that was promised "
         "with 90 %% confidence.",
         drop, bound);
+  note_risk(notes, promise);
 }
 
 static void note_overthinking(struct notes *notes, const json_t *evaluation) {

@@ -90,6 +90,18 @@ static void latency_row(struct page *page, const json_t *promise) {
   ex__text_add(text, " µs</td><td>information</td></tr>\n");
 }
 
+static void risk_row(struct page *page, const json_t *promise) {
+  const char *of = json_string_value(json_object_get(promise, "risk_of"));
+  char what[80];
+  if (of == NULL) return;
+  snprintf(what, sizeof what, "Risk: %s",
+           strcmp(of, "disagreement") == 0 ? "disagreement with full depth"
+           : strcmp(of, "accuracy") == 0   ? "share of answers lost"
+                                           : "Brier score above full depth");
+  promise_row(page, what, ex__number_at(promise, "risk_bound"), ex__number_at(promise, "risk"), "",
+              4);
+}
+
 static void receipt_fine_print(struct page *page) {
   struct ex_text *text = &page->text;
   const json_t *receipt = json_object_get(page->json, "receipt");
@@ -104,16 +116,19 @@ static void receipt_fine_print(struct page *page) {
     ex__page_count(text, n);
     ex__text_add(text, " samples of the certify split");
   }
+  bool certified = json_object_get(receipt, "risk") != NULL;
   if (isfinite(confidence)) {
-    ex__text_add(text, ", one-sided bounds with ");
-    ex__page_percent(text, confidence, 0);
+    ex__text_add(text, certified ? ", a risk with " : ", one-sided bounds with ");
+    ex__page_percent(text, confidence, certified ? 1 : 0);
     ex__text_add(text, " confidence");
   }
   if (date != NULL) {
     ex__text_add(text, ", ");
     ex__html_escape(text, date);
   }
-  ex__text_add(text, ". A bound that holds nine times in ten is missed once in ten.</p>");
+  ex__text_add(text, certified
+                         ? ".</p>"
+                         : ". A bound that holds nine times in ten is missed once in ten.</p>");
 }
 
 static void asked(struct page *page) {
@@ -129,6 +144,8 @@ static void asked(struct page *page) {
     ex__text_add(text, "%% of the work of full depth");
   else if (strcmp(kind, "drop") == 0)
     ex__text_add(text, "points of accuracy lost");
+  else if (strcmp(kind, "risk") == 0)
+    ex__text_add(text, "of risk");
   else
     ex__text_add(text, "µs per sample");
   ex__text_add(text, json_is_false(json_object_get(receipt, "met"))
@@ -153,6 +170,7 @@ void ex__page_receipt(struct page *page) {
                "Promised</th><th scope=\"col\">On %s</th><th scope=\"col\"></th></tr></thead>"
                "<tbody>\n",
                split != NULL ? split : "this split");
+  risk_row(page, promise);
   promise_row(page, "Accuracy lost against full depth", ex__number_at(promise, "drop_bound"),
               ex__number_at(promise, "drop"), " points", 2);
   promise_row(page, "Work, share of full depth", 100 * ex__number_at(promise, "macs_share_bound"),
