@@ -22,7 +22,7 @@
 
 enum { EX_MAX_FEATURES = 31 };
 
-struct ex_logistic { /* everything is borrowed */
+struct ex_logistic {       /* everything is borrowed */
   int32_t n, d;            /* n ≥ 1 samples of 0 ≤ d ≤ EX_MAX_FEATURES features */
   const double *x;         /* [n][d], finite, each feature of about unit size */
   const uint8_t *positive; /* [n]: s_i = +1 */
