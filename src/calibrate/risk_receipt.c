@@ -197,8 +197,9 @@ enum ex_status ex__risk_receipt_verify(const json_t *receipt, const ex_policy *p
   ex__verification_note_number(verification, "risk", mean,
                                json_number_value(json_object_get(again, "risk")));
   json_decref(again);
-  ex__verification_note(verification, "last policy that passed", json_integer(chosen),
-                        json_integer(found.chosen), found.chosen == chosen && is_own(path, chosen));
+  ex__verification_note(verification, "last policy that passed", json_integer(chosen + 1),
+                        json_integer(found.chosen + 1),
+                        found.chosen == chosen && is_own(path, chosen));
   if (found.chosen >= 0)
     ex__verification_note_number(verification, "evidence", statistic, found.evidence.statistic);
   return EX_OK;
