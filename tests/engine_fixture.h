@@ -126,7 +126,7 @@ static inline struct fixture *fixture_new_with(const struct ex_transform *transf
   struct fixture *f = ex__calloc(1, sizeof *f);
   assert_non_null(f);
   f->own.net = fixture_net();
-  f->own.net->transform = *transform;
+  assert_int_equal(ex__transform_copy(transform, &f->own.net->transform), EX_OK);
   f->own.preprocess = (struct ex_preprocess){true, 1, {0.5}, {0.16}};
   f->model = &f->own;
   fixture_inputs(f);

@@ -53,7 +53,7 @@ static void json_round_trip(void **state) {
     struct ex_error err;
     struct ex_transform back;
     json_t *json = ex__transform_to_json(&transforms[i]);
-    assert_ok(ex__transform_from_json(json, 2, &back, &err), &err);
+    assert_ok(ex__transform_from_json(json, 2, 3, &back, &err), &err);
     assert_int_equal(back.kind, transforms[i].kind);
     assert_true(back.factor == transforms[i].factor);
     assert_int_equal(back.temperature.n, transforms[i].temperature.n);
@@ -68,7 +68,7 @@ static void refuse(const char *text, enum ex_status code, const char *part) {
   struct ex_transform out;
   json_t *json = NULL;
   assert_ok(ex__json_parse(text, strlen(text), "test", &json, &err), &err);
-  assert_refused(ex__transform_from_json(json, 2, &out, &err), code, &err, part);
+  assert_refused(ex__transform_from_json(json, 2, 3, &out, &err), code, &err, part);
   json_decref(json);
 }
 

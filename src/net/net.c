@@ -21,6 +21,7 @@ void ex_net_free(ex_net *net) {
   ex__slabs_free(net->params);
   ex__slabs_free(net->buffers);
   ex__graph_free(net->graph);
+  ex__transform_clear(&net->transform);
   ex__free(net);
 }
 

@@ -34,6 +34,14 @@ static enum ex_status check_counts(const ex_net *net, struct ex_error *err) {
       net->transform.temperature.n != net->n_points)
     return ex__fail(err, EX_EINVAL, "net: %d temperatures for %d answer points",
                     (int)net->transform.temperature.n, (int)net->n_points);
+  const struct ex_ensemble *ensemble = net->transform.ensemble;
+  if ((net->transform.kind == EX_TRANSFORM_ENSEMBLE) != (ensemble != NULL) ||
+      (ensemble != NULL &&
+       (ensemble->n_points != net->n_points || ensemble->n_outputs != net->n_outputs)))
+    return ex__fail(
+        err, EX_EINVAL, "net: an ensemble of %d exits and %d outputs; must be %d and %d",
+        ensemble != NULL ? (int)ensemble->n_points : 0,
+        ensemble != NULL ? (int)ensemble->n_outputs : 0, (int)net->n_points, (int)net->n_outputs);
   return EX_OK;
 }
 

@@ -125,7 +125,7 @@ static enum ex_status read_net(const json_t *json, ex_net *net, struct ex_error 
   net->n_stages = (int32_t)n_stages;
   EX_TRY(read_points(json, net, err));
   EX_TRY(ex__json_object(json, "transform", "net", &transform, err));
-  EX_TRY(ex__transform_from_json(transform, net->n_points, &net->transform, err));
+  EX_TRY(ex__transform_from_json(transform, net->n_points, net->n_outputs, &net->transform, err));
   EX_TRY(ex__graph_from_json(json_object_get(json, "graph"), &net->graph, err));
   return ex__net_check(net, err);
 }

@@ -22,17 +22,35 @@ static const char *const kinds[] = {
     [EX_TRANSFORM_IDENTITY] = "identity",
     [EX_TRANSFORM_TEMPERATURE] = "temperature",
     [EX_TRANSFORM_ADDITIVE] = "additive",
+    [EX_TRANSFORM_ENSEMBLE] = "ensemble",
 };
+
+void ex__transform_clear(struct ex_transform *transform) {
+  ex__ensemble_free(transform->ensemble);
+  *transform = (struct ex_transform){.kind = EX_TRANSFORM_IDENTITY};
+}
+
+enum ex_status ex__transform_copy(const struct ex_transform *from, struct ex_transform *to) {
+  ex__transform_clear(to);
+  struct ex_ensemble *ensemble = NULL;
+  if (from->ensemble != NULL && (ensemble = ex__ensemble_copy(from->ensemble)) == NULL)
+    return EX_ENOMEM;
+  *to = *from;
+  to->ensemble = ensemble;
+  return EX_OK;
+}
 
 static bool accumulates(const struct ex_transform *transform) {
   return transform->kind == EX_TRANSFORM_ADDITIVE && transform->factor != 0;
 }
 
 uint32_t ex__transform_needs(const struct ex_transform *transform, int32_t point) {
+  if (transform->ensemble != NULL) return ex__ensemble_needs(transform->ensemble, point);
   return accumulates(transform) ? (UINT32_C(1) << point) - 1 : 0;
 }
 
 int32_t ex__transform_state_size(const struct ex_transform *transform, int32_t n_outputs) {
+  if (transform->ensemble != NULL) return ex__ensemble_state_size(transform->ensemble);
   return accumulates(transform) ? n_outputs : 0;
 }
 
@@ -43,6 +61,10 @@ void ex__transform_start(const struct ex_transform *transform, int32_t n_outputs
 
 void ex__transform_apply(const struct ex_transform *transform, int32_t point, int32_t n_outputs,
                          const ex_real *raw, ex_real *state, ex_real *output) {
+  if (transform->ensemble != NULL) {
+    ex__ensemble_apply(transform->ensemble, point, raw, state, output);
+    return;
+  }
   if (accumulates(transform)) {
     for (int32_t i = 0; i < n_outputs; i++)
       output[i] = state[i] = (ex_real)(raw[i] + transform->factor * state[i]);
@@ -56,10 +78,13 @@ void ex__transform_apply(const struct ex_transform *transform, int32_t point, in
 json_t *ex__transform_to_json(const struct ex_transform *transform) {
   if (transform->kind == EX_TRANSFORM_ADDITIVE)
     return json_pack("{s:s, s:f}", "kind", kinds[transform->kind], "factor", transform->factor);
-  json_t *json = json_pack("{s:s}", "kind", kinds[transform->kind]);
-  if (json == NULL || transform->kind != EX_TRANSFORM_TEMPERATURE) return json;
-  json_t *list = json_array();
-  bool ok = json_object_set_new(json, "temperature", list) == 0;
+  json_t *json = json_pack("{s:s}", "kind", kinds[transform->kind]), *list = NULL;
+  if (json == NULL || transform->kind == EX_TRANSFORM_IDENTITY) return json;
+  bool ok = true;
+  if (transform->ensemble != NULL)
+    ok = ex__ensemble_add_json(transform->ensemble, json);
+  else
+    ok = json_object_set_new(json, "temperature", list = json_array()) == 0;
   for (int32_t i = 0; ok && i < transform->temperature.n; i++)
     ok = json_array_append_new(list, json_real(transform->temperature.value[i])) == 0;
   if (ok) return json;
@@ -93,7 +118,7 @@ static enum ex_status read_factor(const json_t *json, double *out, struct ex_err
   return ex__fail(err, EX_EFORMAT, "transform: factor must be a number in [0, 1]");
 }
 
-enum ex_status ex__transform_from_json(const json_t *json, int32_t n_points,
+enum ex_status ex__transform_from_json(const json_t *json, int32_t n_points, int32_t n_outputs,
                                        struct ex_transform *out, struct ex_error *err) {
   *out = (struct ex_transform){0};
   const char *name;
@@ -102,11 +127,13 @@ enum ex_status ex__transform_from_json(const json_t *json, int32_t n_points,
     if (strcmp(kinds[i], name) != 0) continue;
     out->kind = (enum ex_transform_kind)i;
     if (out->kind == EX_TRANSFORM_ADDITIVE) return read_factor(json, &out->factor, err);
+    if (out->kind == EX_TRANSFORM_ENSEMBLE)
+      return ex__ensemble_from_json(json, n_points, n_outputs, &out->ensemble, err);
     if (out->kind != EX_TRANSFORM_TEMPERATURE) return EX_OK;
     return read_temperature(json, n_points, &out->temperature, err);
   }
   return ex__fail(err, EX_EUNSUPPORTED,
-                  "transform: kind = \"%.40s\"; must be identity, temperature or "
-                  "additive",
+                  "transform: kind = \"%.40s\"; must be identity, temperature, additive or "
+                  "ensemble",
                   name);
 }

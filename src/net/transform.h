@@ -6,8 +6,8 @@
  *
  * `temperature` divides by a positive number per point, and 1 leaves the bits
  * alone. `additive` (boosting) adds the answer of the point before, times a
- * factor. Geometric and product forms get their own lines in transform.c when a
- * method brings them; `kind` is written to files by name.
+ * factor. `ensemble` lets all heads so far answer together (net/ensemble.h).
+ * `kind` is written to files by name.
  *
  * A kind that keeps state sees every point from the first to the one asked for,
  * in order: ex__transform_needs tells ex__net_closure which heads that takes.
@@ -21,14 +21,25 @@
 #include "base/param.h"
 #include "base/real.h"
 #include "base/status.h"
+#include "net/ensemble.h"
 
-enum ex_transform_kind { EX_TRANSFORM_IDENTITY, EX_TRANSFORM_TEMPERATURE, EX_TRANSFORM_ADDITIVE };
+enum ex_transform_kind {
+  EX_TRANSFORM_IDENTITY,
+  EX_TRANSFORM_TEMPERATURE,
+  EX_TRANSFORM_ADDITIVE,
+  EX_TRANSFORM_ENSEMBLE
+};
 
 struct ex_transform {
   enum ex_transform_kind kind;
-  struct ex_list temperature; /* per point, each > 0; temperature only */
-  double factor;              /* in [0, 1], of the earlier answer; additive only */
+  struct ex_list temperature;   /* per point, each > 0; temperature only */
+  double factor;                /* in [0, 1], of the earlier answer; additive only */
+  struct ex_ensemble *ensemble; /* owned; ensemble only, else NULL */
 };
+
+void ex__transform_clear(struct ex_transform *transform); /* to the identity */
+/* to ← a transform of its own; `to` is cleared before, also on EX_ENOMEM. */
+enum ex_status ex__transform_copy(const struct ex_transform *from, struct ex_transform *to);
 
 /* Bits of the earlier points whose raw outputs the answer at `point` needs. */
 uint32_t ex__transform_needs(const struct ex_transform *transform, int32_t point);
@@ -42,7 +53,8 @@ void ex__transform_apply(const struct ex_transform *transform, int32_t point, in
                          const ex_real *raw, ex_real *state, ex_real *output);
 
 json_t *ex__transform_to_json(const struct ex_transform *transform);
-enum ex_status ex__transform_from_json(const json_t *json, int32_t n_points,
+/* *out is not cleared before; where it fails there is nothing to clear. */
+enum ex_status ex__transform_from_json(const json_t *json, int32_t n_points, int32_t n_outputs,
                                        struct ex_transform *out, struct ex_error *err);
 
 #endif

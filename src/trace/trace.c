@@ -115,7 +115,8 @@ static void derive_sample(ex_trace *trace, int32_t sample, ex_real *state) {
 enum ex_status ex__trace_derive(ex_trace *trace, const struct ex_transform *transform,
                                 struct ex_error *err) {
   drop_derived(trace);
-  trace->transform = *transform;
+  if (transform != &trace->transform && ex__transform_copy(transform, &trace->transform) != EX_OK)
+    return ex__fail(err, EX_ENOMEM, "trace: no memory for an exit transform");
   int32_t size = ex__transform_state_size(transform, trace->n_outputs);
   ex_real *state = ex__calloc((size_t)size, sizeof *state);
   if (state == NULL || make_derived(trace, transform->kind != EX_TRANSFORM_IDENTITY) != EX_OK) {
@@ -134,6 +135,7 @@ void ex__trace_free(ex_trace *trace) {
   drop_derived(trace);
   ex__free(trace->memory);
   ex__safetensors_free(trace->mapped);
+  ex__transform_clear(&trace->transform);
   ex__free(trace);
 }
 

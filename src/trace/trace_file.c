@@ -175,8 +175,7 @@ static enum ex_status read_columns(const ex_safetensors *file, ex_trace *trace,
                                  trace->n_outputs, err);
 }
 
-static enum ex_status read_task(const ex_safetensors *file, ex_trace *trace,
-                                struct ex_transform *transform, struct ex_error *err) {
+static enum ex_status read_task(const ex_safetensors *file, ex_trace *trace, struct ex_error *err) {
   const char *task, *text;
   json_t *json;
   EX_TRY(metadata(file, "task", &task, err));
@@ -186,20 +185,20 @@ static enum ex_status read_task(const ex_safetensors *file, ex_trace *trace,
                     ex__safetensors_source(file), task);
   EX_TRY(metadata(file, "transform", &text, err));
   EX_TRY(ex__json_parse(text, strlen(text), ex__safetensors_source(file), &json, err));
-  enum ex_status status = ex__transform_from_json(json, trace->n_points, transform, err);
+  enum ex_status status =
+      ex__transform_from_json(json, trace->n_points, trace->n_outputs, &trace->transform, err);
   json_decref(json);
   return status == EX_OK ? EX_OK : ex__wrap(err, status, "%s", ex__safetensors_source(file));
 }
 
 static enum ex_status fill(ex_trace *trace, struct ex_error *err) {
   const ex_safetensors *file = trace->mapped;
-  struct ex_transform transform;
   EX_TRY(read_digest(file, "weights", trace->weights, err));
   EX_TRY(read_digest(file, "samples", trace->samples, err));
-  EX_TRY(read_task(file, trace, &transform, err));
+  EX_TRY(read_task(file, trace, err));
   EX_TRY(read_points(file, trace, err));
   EX_TRY(read_columns(file, trace, err));
-  return ex__trace_derive(trace, &transform, err);
+  return ex__trace_derive(trace, &trace->transform, err);
 }
 
 /* Takes the file, also where it fails. */
