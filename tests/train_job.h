@@ -77,7 +77,13 @@ static inline bool same_slabs(const ex_slabs *a, const ex_slabs *b) {
 }
 
 static inline bool same_net(const ex_net *a, const ex_net *b) {
-  return same_slabs(a->params, b->params) && same_slabs(a->buffers, b->buffers);
+  json_t *ours = ex__transform_to_json(&a->transform),
+         *theirs = ex__transform_to_json(&b->transform);
+  bool same = json_equal(ours, theirs) && same_slabs(a->params, b->params) &&
+              same_slabs(a->buffers, b->buffers);
+  json_decref(ours);
+  json_decref(theirs);
+  return same;
 }
 
 #endif

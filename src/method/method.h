@@ -17,8 +17,10 @@
  *   loss    the loss of one batch, with its gradients at heads and gates
  *   merge   gradients of single exits into one, by their inner products
  *   step    a step of its own, through struct ex_trainer (method/trainer.h)
+ *   finish  what is fitted when the weights have been chosen, to outputs of heads
+ *           that stand still: the exit transform
  *
- * While the trunk alone is trained (EX_PHASE_TRUNK) none of the last five is
+ * While the trunk alone is trained (EX_PHASE_TRUNK) none from loss to step is
  * used: every method begins from the same trunk, trained with the plain
  * cross-entropy of the last exit.
  */
@@ -39,6 +41,10 @@ enum ex_phase {
   EX_PHASE_TRUNK, /* plain training of the last exit; the other heads are not even run */
   EX_PHASE_NONE   /* looking only */
 };
+
+/* Where a batch comes from. Meta samples are cut from the training samples
+ * (train.meta-share) and never trained on; they are not augmented. */
+enum ex_source { EX_SOURCE_TRAIN, EX_SOURCE_META };
 
 struct ex_trainer;
 
@@ -96,16 +102,30 @@ struct ex_merge_call {
   double *weight;        /* [n], result: the merged gradient is the sum of weight × gradient */
 };
 
+/* What `finish` is given: outputs of labelled samples, each once, at the weights
+ * that were chosen, as inference computes them (running statistics, no dropout). */
+struct ex_finish_call {
+  int32_t n, n_points, n_outputs;
+  ex_real *output;                /* [n][n_points][n_outputs], raw; may be overwritten */
+  const int32_t *target;          /* [n], none below 0 */
+  const ex_real *weight;          /* [n]: class weights; NULL: 1 */
+  void *own;                      /* [needs.scratch] bytes */
+  struct ex_transform *transform; /* of the net: what is to be set */
+};
+
 enum { EX_MAX_KEPT = EX_MAX_POINTS + 4 };
 struct ex_method_needs { /* zeroed before the call */
   size_t state;          /* bytes, saved in checkpoints, zeroed when training begins */
-  size_t scratch;        /* bytes of one step */
+  size_t scratch;        /* bytes of one step, or of finish */
   int32_t kept, work;    /* slabs like the parameters: saved in checkpoints (at most
                                  EX_MAX_KEPT); of one step */
   bool aside;            /* passes aside: trainer->aside */
   bool meta;             /* held-out samples; train.meta-share, 0.1 where that is 0 */
   int64_t cycle;         /* steps that belong together; 0: any. An epoch is then one cycle,
                                  and the learning rate is constant in it */
+  int32_t finish;        /* samples that finish is given, at most; 0: it is not called. Memory for
+                            their outputs is taken when training begins */
+  enum ex_source finish_source; /* of them: as they are trained on, augmented, or held out */
 };
 
 struct ex_method {
@@ -129,6 +149,11 @@ struct ex_method {
   double (*loss)(const void *values, void *state, const struct ex_loss_call *call);
   void (*merge)(const void *values, void *state, const struct ex_merge_call *call);
   void (*step)(const void *values, void *state, struct ex_trainer *trainer);
+  /* Once, when training is over and the best epoch is chosen: by raw answers, since
+   * this comes after. A function of its arguments alone, for a run that is killed
+   * in it does it again. Fails for want of memory only. */
+  enum ex_status (*finish)(const void *values, const void *state, const struct ex_finish_call *call,
+                           struct ex_error *err);
 };
 
 const struct ex_method *ex__method_find(const char *name); /* NULL: none */

@@ -17,10 +17,6 @@
 
 #include "method/method.h"
 
-/* Where a batch comes from. Meta samples are cut from the training samples
- * (train.meta-share) and never trained on; they are not augmented. */
-enum ex_source { EX_SOURCE_TRAIN, EX_SOURCE_META };
-
 /* Which parts an update moves; what is left out keeps its weights and moments
  * bit for bit, and is not decayed. Bits of heads and gates are points. */
 struct ex_update {

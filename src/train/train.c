@@ -185,6 +185,16 @@ static enum ex_status run_epoch(struct ex_training *training, struct ex_error *e
 
 /* ---- the run -------------------------------------------------------------------- */
 
+static void choose_epoch(struct ex_training *training) {
+  const struct ex_train_job *job = training->job;
+  if (training->best_epoch >= 0) {
+    ex__slabs_copy(job->net->params, training->best_params);
+    ex__slabs_copy(job->net->buffers, training->best_buffers);
+  } else {
+    training->best_epoch = job->options->epochs - 1;
+  }
+}
+
 static enum ex_status run(struct ex_training *training, struct ex_error *err) {
   const struct ex_train_job *job = training->job;
   if (job->resume && job->checkpoint != NULL) {
@@ -195,13 +205,9 @@ static enum ex_status run(struct ex_training *training, struct ex_error *err) {
     EX_TRY(ex__training_phase(training, err));
     EX_TRY(run_epoch(training, err));
   }
-  if (training->best_epoch >= 0) {
-    ex__slabs_copy(job->net->params, training->best_params);
-    ex__slabs_copy(job->net->buffers, training->best_buffers);
-  } else {
-    training->best_epoch = job->options->epochs - 1;
-  }
-  return EX_OK;
+  EX_TRY(ex__finish_make(training, err));
+  choose_epoch(training);
+  return ex__finish_run(training, err);
 }
 
 enum ex_status ex__train(const struct ex_train_job *job, json_t **history, struct ex_error *err) {

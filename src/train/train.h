@@ -83,7 +83,8 @@ struct ex_train_job { /* everything is borrowed; net receives the result */
  * select are not among them. Lists are per exit, null where it was not run;
  * epochs count from 1. Best is the epoch of the last phase with the highest accuracy, by select_point, on the
  * select split (of equals the first), and its weights are what the net gets;
- * without such a split the last epoch's.
+ * without such a split the last epoch's. Then the method finishes, which may give
+ * the net an exit transform: the accuracies in the history are without it.
  *
  * On failure the net holds what training had reached. EX_EDIVERGED says where
  * and what to try; EX_ECANCELLED leaves a checkpoint; EX_EINVAL where the

@@ -93,7 +93,8 @@ static enum ex_status take_memory(struct ex_training *training, struct ex_error 
   training->scratch = ex__calloc(scratch, sizeof *training->scratch);
   if (training->epochs == NULL || training->scratch == NULL || take_slabs(training) != EX_OK)
     return ex__fail(err, EX_ENOMEM, "training: no memory for gradients and optimiser");
-  return ex__trainer_open(training, err);
+  EX_TRY(ex__trainer_open(training, err));
+  return ex__finish_open(training, err);
 }
 
 /* Batches, and how many steps are an epoch. */
@@ -150,6 +151,7 @@ void ex__training_clear(struct ex_training *training) {
   ex__slabs_free(training->best_buffers);
   for (int32_t i = 0; i < EX_MAX_MOMENTS; i++) ex__slabs_free(training->moments[i]);
   ex__trainer_close(training);
+  ex__finish_close(training);
   ex__free(training->scratch);
   json_decref(training->epochs);
   json_decref(training->run);
@@ -174,11 +176,12 @@ void ex__training_phase_close(struct ex_training *training) {
   training->macs = ex__training_macs(training);
   ex__optim_free(training->optim);
   ex__selector_free(training->selector); /* borrows the stepper's memory */
+  ex__stepper_free(training->finisher);  /* as this one does */
   ex__stepper_free(training->aside);
   ex__stepper_free(training->stepper);
   training->optim = NULL;
   training->selector = NULL;
-  training->stepper = training->aside = NULL;
+  training->stepper = training->aside = training->finisher = NULL;
   training->phase = -1;
 }
 
@@ -194,23 +197,20 @@ static enum ex_status open_optimiser(struct ex_training *training, struct ex_err
   return status;
 }
 
-static enum ex_status open_selector(struct ex_training *training,
-                                    const struct ex_stepper_options *options,
-                                    struct ex_error *err) {
+static enum ex_status open_selector(struct ex_training *training, struct ex_error *err) {
   const struct ex_train_job *job = training->job;
   int32_t n = ex__data_size(job->data, EX_SPLIT_SELECT);
   if (n == 0 || job->options->select_every == 0) return EX_OK;
-  struct ex_stepper_options looking = *options;
+  struct ex_stepper_options looking = training->stepping;
   looking.flows = NULL;
   looking.lender = training->stepper;
   if (looking.batch > n) looking.batch = n;
   return ex__selector_new(job->net, &looking, &training->selector, err);
 }
 
-static enum ex_status open_aside(struct ex_training *training,
-                                 const struct ex_stepper_options *options, struct ex_error *err) {
-  if (!training->needs.aside || options->phase == EX_PHASE_TRUNK) return EX_OK;
-  struct ex_stepper_options away = *options;
+static enum ex_status open_aside(struct ex_training *training, struct ex_error *err) {
+  if (!training->needs.aside || training->stepping.phase == EX_PHASE_TRUNK) return EX_OK;
+  struct ex_stepper_options away = training->stepping;
   away.one_backward = true;
   return ex__stepper_new(training->job->net, &away, &training->aside, err);
 }
@@ -233,19 +233,19 @@ enum ex_status ex__training_phase(struct ex_training *training, struct ex_error 
   enum ex_layout layout = job->layout;
   if (layout == EX_LAYOUT_AUTO)
     layout = ex__layout_choose(job->net->graph, training->batch, job->threads, plan);
-  const struct ex_stepper_options options = {.batch = training->batch,
-                                             .threads = job->threads,
-                                             .backend = job->backend,
-                                             .layout = layout,
-                                             .plan = plan,
-                                             .flows = ask_flows(training, phase),
-                                             .phase = training->phases[phase].phase,
-                                             .one_backward = job->method->merge == NULL &&
-                                                             job->method->step == NULL};
-  EX_TRY(ex__stepper_new(job->net, &options, &training->stepper, err));
-  EX_TRY(open_aside(training, &options, err));
+  training->stepping = (struct ex_stepper_options){.batch = training->batch,
+                                                   .threads = job->threads,
+                                                   .backend = job->backend,
+                                                   .layout = layout,
+                                                   .plan = plan,
+                                                   .flows = ask_flows(training, phase),
+                                                   .phase = training->phases[phase].phase,
+                                                   .one_backward = job->method->merge == NULL &&
+                                                                   job->method->step == NULL};
+  EX_TRY(ex__stepper_new(job->net, &training->stepping, &training->stepper, err));
+  EX_TRY(open_aside(training, err));
   EX_TRY(open_optimiser(training, err));
-  EX_TRY(open_selector(training, &options, err));
+  EX_TRY(open_selector(training, err));
   bool at_start = training->epoch == training->phases[phase].first && training->step == 0;
   for (int32_t i = 0; at_start && i < training->n_moments; i++)
     ex__slabs_zero(training->moments[i]);

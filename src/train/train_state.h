@@ -77,14 +77,19 @@ struct ex_training {
 
   ex_feed *feed;
   ex_real *scratch;
-  ex_selector *selector; /* NULL: there is nothing to look at */
+  ex_stepper *finisher;         /* NULL: the method does not finish, or is not there yet */
+  ex_selector *selector;        /* NULL: there is nothing to look at */
+  struct ex_finish_call finish; /* and its memory, where the method finishes */
+  int32_t *finish_target;
+  ex_real *finish_weight;
 
   /* Of the current phase. */
   int32_t phase; /* index into phases; −1: none is open */
   struct ex_flows flows;
-  ex_stepper *stepper, *aside; /* the second is NULL unless passes may go aside */
-  struct ex_place places[2];   /* of the two steppers */
-  struct ex_place *place;      /* in use */
+  struct ex_stepper_options stepping; /* that the steppers were made with */
+  ex_stepper *stepper, *aside;        /* the second is NULL unless passes may go aside */
+  struct ex_place places[2];          /* of the two steppers */
+  struct ex_place *place;             /* in use */
   ex_optim *optim;
   struct ex_pace pace; /* of the step that is being made, and its number in the phase */
   int64_t phase_step;
@@ -131,6 +136,13 @@ void ex__merge_products(const struct ex_training *training, const int32_t *point
 /* training->grads ← Σ weight · point_grads on shared parameters, Σ point_grads elsewhere. */
 void ex__merge_combine(struct ex_training *training, const int32_t *points, int32_t n,
                        const double *weight);
+
+/* train_finish.c: what comes after the last step. Opening takes the memory; making
+ * compiles, and the weights may be chosen between that and running. */
+enum ex_status ex__finish_open(struct ex_training *training, struct ex_error *err);
+void ex__finish_close(struct ex_training *training);
+enum ex_status ex__finish_make(struct ex_training *training, struct ex_error *err);
+enum ex_status ex__finish_run(struct ex_training *training, struct ex_error *err);
 
 /* train_report.c: progress and history. False: a stop is asked for. */
 bool ex__training_report_step(const struct ex_training *training, double loss);
