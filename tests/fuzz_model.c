@@ -38,6 +38,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   FUZZ_REQUIRE(ex__json_parse(text, sizeof text - 1, "seed", &json, NULL) == EX_OK);
   FUZZ_REQUIRE(ex__zoo_build(json, &input, 2, 1, &net, NULL) == EX_OK);
   FUZZ_REQUIRE(ex__model_new(net, &preprocess, NULL, &model, NULL) == EX_OK);
+  net->transform = (struct ex_transform){
+      .kind = EX_TRANSFORM_ENSEMBLE,
+      .ensemble = ex__ensemble_new(EX_MEAN_GEOMETRIC, net->n_points, net->n_outputs)};
+  FUZZ_REQUIRE(net->transform.ensemble != NULL &&
+               ex__ensemble_row(net->transform.ensemble, net->n_points - 1) != NULL);
   struct ex_cost cost;
   ex__net_cost(net, &cost);
   model->cost = ex__cost_to_json(net, &cost);

@@ -19,6 +19,21 @@ static int setup_additive(void **state) {
   return 0;
 }
 
+/* The third exit reads the first and not the second, the last answers for itself. */
+static int setup_ensemble(void **state) {
+  struct ex_transform ensemble = {.kind = EX_TRANSFORM_ENSEMBLE,
+                                  .ensemble =
+                                      ex__ensemble_new(EX_MEAN_GEOMETRIC, N_POINTS, N_CLASSES)};
+  for (int32_t p = 0; p < N_POINTS - 1; p++) {
+    double *row = ex__ensemble_row(ensemble.ensemble, p);
+    for (int32_t j = 0; j <= p; j++) row[j] = p == 2 && j == 1 ? 0 : 0.2 + j;
+    for (int32_t c = 0; c < N_CLASSES; c++) row[p + 1 + c] = 0.1 * c;
+  }
+  *state = fixture_new_with(&ensemble);
+  ex__transform_clear(&ensemble);
+  return 0;
+}
+
 static int teardown(void **state) {
   fixture_free(*state);
   return 0;
@@ -329,5 +344,6 @@ int main(void) {
       cmocka_unit_test(not_finite_goes_on),
   };
   int failed = cmocka_run_group_tests(tests, setup, teardown);
-  return failed + cmocka_run_group_tests_name("additive", tests, setup_additive, teardown);
+  failed += cmocka_run_group_tests_name("additive", tests, setup_additive, teardown);
+  return failed + cmocka_run_group_tests_name("ensemble", tests, setup_ensemble, teardown);
 }

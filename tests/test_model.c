@@ -233,6 +233,48 @@ static void changed_descriptions_are_refused(void **state) {
   testing_remove(folder);
 }
 
+/* An ensemble is part of the file: read back with the same bits, or refused. */
+static void ensembles_are_read_back_or_refused(void **state) {
+  (void)state;
+  struct ex_error err;
+  char folder[64], path[80], bad[80];
+  ex_model *model = make_model(), *back;
+  ex_safetensors *file;
+  struct ex_ensemble *ensemble = ex__ensemble_new(EX_MEAN_GEOMETRIC, 2, 3);
+  for (int32_t i = 0; i < 2 + 3; i++) ex__ensemble_row(ensemble, 1)[i] = 1.0 / (3 + i);
+  model->net->transform =
+      (struct ex_transform){.kind = EX_TRANSFORM_ENSEMBLE, .ensemble = ensemble};
+  testing_folder(folder);
+  snprintf(path, sizeof path, "%s/m.safetensors", folder);
+  snprintf(bad, sizeof bad, "%s/bad.safetensors", folder);
+  assert_ok(ex__model_write(model, path, &err), &err);
+  assert_ok(ex__model_read(path, &back, &err), &err);
+  assert_null(back->net->transform.ensemble->row[0]);
+  assert_memory_equal(back->net->transform.ensemble->row[1], ensemble->row[1], 5 * sizeof(double));
+  assert_int_equal(ex__net_closure(back->net, 1), 3); /* an answer of both heads */
+  assert_int_equal(ex__net_reads(back->net, 1), 2);
+  ex_model_free(back);
+  ex_model_free(model);
+  assert_ok(ex__safetensors_open(path, &file, &err), &err);
+  const char *const cases[][3] = {
+      {"\"factors\":[", "\"factors\":[1,", "exit 1 must have 2"},
+      {"\"factors\":[", "\"factors\":[-1e300,", "exit 1 must have 2"},
+      {"\"bias\":[0.2", "\"bias\":[1e7,0.2", "exit 1 must have 3"},
+      {"\"bias\":[0.2", "\"bias\":[9999999.2", "bias 0 of exit 1 must be a number in"},
+      {"[null,{\"bias", "[{\"bias", "1 exits of an ensemble for 2"},
+      {"\"mean\":\"geometric\"", "\"mean\":\"rms\"", "must be geometric or arithmetic"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char *text = replaced(ex__safetensors_metadata(file, "exeunt"), cases[i][0], cases[i][1]);
+    rewrite(path, bad, &(struct change){.key = "exeunt", .value = text});
+    enum ex_status status = ex__model_read(bad, &back, &err);
+    if (status == EX_OK || strstr(err.text, cases[i][2]) == NULL)
+      fail_msg("case %zu: \"%s\" lacks \"%s\"", i, err.text, cases[i][2]);
+    free(text);
+  }
+  ex__safetensors_free(file);
+  testing_remove(folder);
+}
+
 /* Frees the model. */
 static void refused_when_written(ex_model *model, enum ex_status status, const char *part) {
   struct ex_error err;
@@ -345,6 +387,7 @@ int main(void) {
       cmocka_unit_test(tensors_stand_stage_by_stage),
       cmocka_unit_test(changed_files_are_refused),
       cmocka_unit_test(changed_descriptions_are_refused),
+      cmocka_unit_test(ensembles_are_read_back_or_refused),
       cmocka_unit_test(weights_that_are_not_finite_are_named),
       cmocka_unit_test(a_negative_variance_is_named),
       cmocka_unit_test(every_refusal_names_the_file),

@@ -108,6 +108,7 @@ static void points_are_checked(void **state) {
   REFUSE(net->points[0].needs = 1, "earlier points only");
   REFUSE(net->input.dim[0] = 3, "the net's shape");
   REFUSE(net->transform.kind = EX_TRANSFORM_TEMPERATURE, "0 temperatures");
+  REFUSE(net->transform.kind = EX_TRANSFORM_ENSEMBLE, "an ensemble of 0 exits");
 }
 
 static void costs_charge_the_closure(void **state) {

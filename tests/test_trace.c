@@ -185,6 +185,32 @@ static void recording_is_running(void **state) {
 
 /* ---- files -------------------------------------------------------------- */
 
+/* Derived again from the raw outputs in the file, by the transform in the file. */
+static void file_gives_back_an_ensemble(void **state) {
+  (void)state;
+  char folder[64], path[96];
+  struct ex_error err;
+  testing_folder(folder);
+  snprintf(path, sizeof path, "%s/t.safetensors", folder);
+  ex_trace *trace = fixture_trace(1, 50, 3, 4, 1, 3), *again, *picked;
+  struct ex_transform mean = {.kind = EX_TRANSFORM_ENSEMBLE,
+                              .ensemble = ex__ensemble_new(EX_MEAN_ARITHMETIC, 3, 4)};
+  for (int32_t j = 0; j < 3 + 4; j++) ex__ensemble_row(mean.ensemble, 2)[j] = 1.0 / (j + 3);
+  assert_ok(ex__trace_derive(trace, &mean, &err), &err);
+  ex__transform_clear(&mean); /* the trace has its own */
+  assert_ok(ex__trace_write(trace, path, &err), &err);
+  assert_ok(ex__trace_read(path, &again, &err), &err);
+  assert_memory_equal(again->output, trace->output, sizeof *trace->output * 50 * 3 * 4);
+  assert_memory_not_equal(trace->output, trace->raw, sizeof *trace->output * 50 * 3 * 4);
+  const int32_t item = 7;
+  assert_ok(ex__trace_pick(again, &item, 1, &picked, &err), &err);
+  ex__trace_free(again);
+  assert_same_answer(&picked->answer[2], &trace->answer[ex__trace_at(trace, 2, item)]);
+  ex__trace_free(picked);
+  ex__trace_free(trace);
+  testing_remove(folder);
+}
+
 static void file_gives_back_the_same_trace(void **state) {
   (void)state;
   char folder[64], path[96];
@@ -269,9 +295,13 @@ static void hostile_files(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(derived_columns),      cmocka_unit_test(a_new_transform_renews_the_answers),
-      cmocka_unit_test(refused_arrays),       cmocka_unit_test(picking),
-      cmocka_unit_test(recording_is_running), cmocka_unit_test(file_gives_back_the_same_trace),
+      cmocka_unit_test(derived_columns),
+      cmocka_unit_test(a_new_transform_renews_the_answers),
+      cmocka_unit_test(refused_arrays),
+      cmocka_unit_test(picking),
+      cmocka_unit_test(recording_is_running),
+      cmocka_unit_test(file_gives_back_an_ensemble),
+      cmocka_unit_test(file_gives_back_the_same_trace),
       cmocka_unit_test(hostile_files),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
