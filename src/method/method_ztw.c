@@ -29,16 +29,11 @@
  * the layer norm of it, which they use for ImageNet, is left out, and so is the
  * penalty on unequal weights, which is 0 in their scripts.
  */
-#include <math.h>
-
-#include "base/minimise.h"
-#include "method/method.h"
+#include "method/ensemble_fit.h"
 
 enum { CASCADE_DETACHED, CASCADE_THROUGH, CASCADE_NONE };
 enum { ENSEMBLE_GEOMETRIC, ENSEMBLE_ARITHMETIC, ENSEMBLE_NONE };
 enum { FROM_TRAIN, FROM_META };
-enum { MOST_PASSES = 200 };
-static const double tolerance = 1e-6; /* of the mean loss's gradient */
 
 struct ztw {
   int32_t cascade, ensemble, last, source, samples;
@@ -59,7 +54,7 @@ static const struct ex_param params[] = {
     {"source", EX_PARAM_ENUM, FIELD(source), 0, 0, "train", sources,
      "Samples that the ensemble is fitted to: those trained on, as published, or held-out ones."},
     {"samples", EX_PARAM_INT, FIELD(samples), 1, 100000000, "50000", NULL,
-     "Of them, at most: their outputs at all exits are kept in memory, 4 bytes per class."},
+     "Of them, at most: their outputs at all exits are kept in memory, 4 bytes per class and exit."},
     {0}};
 
 /* ---- the cascade ------------------------------------------------------------ */
@@ -97,106 +92,15 @@ static double loss(const void *values, void *state, const struct ex_loss_call *c
 
 /* ---- the ensemble ----------------------------------------------------------- */
 
-/* Numbers that are fitted at one exit: [point + 1] w, then [n_outputs] b. */
-struct fit {
-  const struct ex_finish_call *call; /* its outputs are opinions by now */
-  enum ex_mean mean;
-  int32_t point;
-  double *factor; /* [point + 1] what multiplies each head's opinion */
-  double *sum;    /* [n_outputs] of one sample: log q, or q, not normalised */
-};
-
-static size_t fit_numbers(int32_t n_points, int32_t n_outputs) {
-  return (size_t)n_points + (size_t)n_outputs;
-}
-
 static void needs(const void *values, const ex_net *net, int32_t batch, int32_t n_steps,
                   struct ex_method_needs *out) {
   const struct ztw *ztw = values;
   (void)batch, (void)n_steps;
   if (ztw->ensemble == ENSEMBLE_NONE) return;
-  size_t numbers = fit_numbers(net->n_points, net->n_outputs);
-  out->scratch = (2 * numbers + ex__minimise_scratch((int32_t)numbers)) * sizeof(double);
+  out->scratch = ex__ensemble_fit_scratch(net->n_points, net->n_outputs) * sizeof(double);
   out->meta = ztw->source == FROM_META;
   out->finish = ztw->samples;
   out->finish_source = ztw->source == FROM_META ? EX_SOURCE_META : EX_SOURCE_TRAIN;
-}
-
-static double factor_of(const struct fit *fit, double w) {
-  return fit->mean == EX_MEAN_GEOMETRIC ? exp(w) / (fit->point + 1) : exp(w);
-}
-
-/* fit->sum ← what the class probabilities of one sample are proportional to, as
- * logarithms where the mean is geometric. opinion [n_points][n_outputs] */
-static void add_up(const struct fit *fit, const ex_real *opinion, const double *bias) {
-  int32_t n_outputs = fit->call->n_outputs;
-  bool geometric = fit->mean == EX_MEAN_GEOMETRIC;
-  for (int32_t c = 0; c < n_outputs; c++) fit->sum[c] = geometric ? bias[c] : exp(bias[c]);
-  for (int32_t j = 0; j <= fit->point; j++)
-    for (int32_t c = 0; c < n_outputs; c++)
-      fit->sum[c] += fit->factor[j] * (double)opinion[(int64_t)j * n_outputs + c];
-}
-
-/* Cross-entropy of fit->sum, which becomes its gradient by these sums. */
-static double geometric_loss(const struct fit *fit, int32_t target) {
-  int32_t n_outputs = fit->call->n_outputs;
-  double most = -INFINITY, all = 0, right = fit->sum[target];
-  for (int32_t c = 0; c < n_outputs; c++) most = fmax(most, fit->sum[c]);
-  for (int32_t c = 0; c < n_outputs; c++) all += fit->sum[c] = exp(fit->sum[c] - most);
-  for (int32_t c = 0; c < n_outputs; c++) fit->sum[c] = fit->sum[c] / all - (c == target);
-  return most + log(all) - right;
-}
-
-static double arithmetic_loss(const struct fit *fit, int32_t target) {
-  int32_t n_outputs = fit->call->n_outputs;
-  double all = 0, right = fit->sum[target];
-  for (int32_t c = 0; c < n_outputs; c++) all += fit->sum[c];
-  for (int32_t c = 0; c < n_outputs; c++) fit->sum[c] = 1 / all - (c == target) / right;
-  return log(all) - log(right);
-}
-
-static double value(void *context, const double *x, double *gradient) {
-  const struct fit *fit = context;
-  const struct ex_finish_call *call = fit->call;
-  int32_t n_heads = fit->point + 1, n_outputs = call->n_outputs;
-  bool geometric = fit->mean == EX_MEAN_GEOMETRIC;
-  double total = 0, *dw = gradient, *db = gradient + n_heads;
-  const double *bias = x + n_heads;
-  for (int32_t i = 0; i < n_heads + n_outputs; i++) gradient[i] = 0;
-  for (int32_t j = 0; j < n_heads; j++) fit->factor[j] = factor_of(fit, x[j]);
-  for (int32_t i = 0; i < call->n; i++) {
-    const ex_real *opinion = call->output + (int64_t)i * call->n_points * n_outputs;
-    double weight = (call->weight != NULL ? (double)call->weight[i] : 1) / call->n;
-    add_up(fit, opinion, bias);
-    total += weight * (geometric ? geometric_loss : arithmetic_loss)(fit, call->target[i]);
-    for (int32_t c = 0; c < n_outputs; c++) db[c] += weight * fit->sum[c];
-    for (int32_t j = 0; j < n_heads; j++) {
-      double inner = 0;
-      for (int32_t c = 0; c < n_outputs; c++)
-        inner += fit->sum[c] * (double)opinion[(int64_t)j * n_outputs + c];
-      dw[j] += weight * inner * fit->factor[j];
-    }
-  }
-  for (int32_t c = 0; c < n_outputs && !geometric; c++) db[c] *= exp(bias[c]);
-  return total;
-}
-
-static double bounded(double value) {
-  return fmax(-ex_largest_factor, fmin(value, ex_largest_factor));
-}
-
-/* Fits one exit into its row. */
-static void fit_exit(struct fit *fit, double *row) {
-  int32_t n_heads = fit->point + 1, n_outputs = fit->call->n_outputs;
-  const struct ex_objective objective = {n_heads + n_outputs, value, fit};
-  double *x = fit->call->own;
-  fit->factor = x + objective.n;
-  fit->sum = fit->factor + n_heads;
-  for (int32_t i = 0; i < objective.n; i++) x[i] = 0;
-  ex__minimise(&objective, tolerance, MOST_PASSES, x, fit->sum + n_outputs);
-  for (int32_t j = 0; j < n_heads; j++) row[j] = bounded(factor_of(fit, x[j]));
-  for (int32_t c = n_heads; c < objective.n; c++)
-    row[c] = bounded(fit->mean == EX_MEAN_GEOMETRIC ? x[c] : exp(x[c]));
 }
 
 static enum ex_status no_memory(struct ex_ensemble *ensemble, struct ex_error *err) {
@@ -218,10 +122,10 @@ static enum ex_status finish(const void *values, const void *state,
     ex__ensemble_opinion(mean, raw, n_outputs, raw);
   }
   for (int32_t p = 0; p < n_fitted; p++) {
-    struct fit fit = {.call = call, .mean = mean, .point = p};
+    struct ex_ensemble_fit fit = {.call = call, .mean = mean, .point = p};
     double *row = ex__ensemble_row(ensemble, p);
     if (row == NULL) return no_memory(ensemble, err);
-    fit_exit(&fit, row);
+    ex__ensemble_fit(&fit, call->own, row);
   }
   ex__transform_clear(call->transform);
   *call->transform = (struct ex_transform){.kind = EX_TRANSFORM_ENSEMBLE, .ensemble = ensemble};
