@@ -73,9 +73,11 @@ static void shares_and_costs_add_up(void **state) {
     macs += of_exit(p, "share") * of_exit(p, "macs");
     right += of_exit(p, "share") * of_exit(p, "accuracy_left");
     assert_true(of_exit(p, "ece") >= 0 && of_exit(p, "ece") <= 1);
+    assert_true(of_exit(p, "hindsight") >= 0 && of_exit(p, "hindsight") <= 1);
     assert_true(of_exit(p, "direct_macs") <= of_exit(p, "macs"));
     assert_true(of_exit(p, "body_ns") > 0 && of_exit(p, "head_ns") > 0);
   }
+  assert_near(of_exit(N_POINTS - 1, "hindsight"), number("overthinking/destructive"));
   assert_near(share, 1);
   assert_near(macs, number("mean_macs"));
   assert_near(right, number("accuracy"));
@@ -142,6 +144,9 @@ static void area_is_the_mean_of_the_budgeted_curve(void **state) {
   for (int32_t i = 0; i < STRIPS; i++)
     sum += budgeted_at(from + (i + 0.5) * (to - from) / STRIPS) / STRIPS;
   assert_true(fabs(number("curves/budgeted_area") - sum) < 0.01);
+  double full = number("full/macs");
+  assert_near(number("curves/budgeted_50"), budgeted_at(0.5 * full));
+  assert_near(number("curves/budgeted_75"), budgeted_at(0.75 * full));
 }
 
 static void curves_rise_in_cost(void **state) {

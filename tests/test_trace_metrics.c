@@ -88,6 +88,9 @@ static void overthinking(void **state) {
   assert_near(found.destructive, 0.5);
   assert_near(found.wasteful, 0.5);
   assert_near(found.oracle_macs, (11 + 11 + 33 + 33) / 4.0);
+  assert_near(ex__trace_hindsight(trace, 0), 0);       /* wrong: 2, 3; nothing came before */
+  assert_near(ex__trace_hindsight(trace, 1), 1 / 3.0); /* wrong: 0, 2, 3; 0 was right */
+  assert_near(ex__trace_hindsight(trace, 2), 0.5);     /* wrong: 1, 2; 1 was right */
   /* Confusion 2(|.1|+|.4|), 2(.3+.4), 2(.1+.1), 2(.6+.6) → errors are 1 and 2. */
   double area;
   assert_int_equal(ex__trace_confusion_auroc(trace, &area), EX_OK);

@@ -101,6 +101,7 @@ static enum ex_status exit_row(const struct ex_evaluation_facts *facts, int32_t 
             ex__put_number(exit, "accuracy_left", ratio(left.right, left.n)) &&
             ex__put_number(exit, "ece", ex__trace_ece(trace, p)) &&
             ex__put_number(exit, "auroc", auroc) &&
+            ex__put_number(exit, "hindsight", ex__trace_hindsight(trace, p)) &&
             ex__put_number(exit, "saved_macs", last || !on ? NAN : saved) &&
             ex__put(exit, "reliability", reliability(trace, p)) && put_exit_costs(exit, trace, p);
   return ok ? EX_OK : EX_ENOMEM;
@@ -173,6 +174,15 @@ static json_t *curve_json(const struct ex_curve_point *points, int32_t n_points,
   return array;
 }
 
+/* Budgeted accuracy in percent at quarters of the work of full depth, as early-exit
+ * papers tabulate it; not defined below the cheapest exit. */
+static bool put_quarters(json_t *to, const struct ex_curve_point *budgeted, int32_t n,
+                         double full_macs) {
+  return ex__put_number(to, "budgeted_25", interpolate(budgeted, n, 0.25 * full_macs)) &&
+         ex__put_number(to, "budgeted_50", interpolate(budgeted, n, 0.5 * full_macs)) &&
+         ex__put_number(to, "budgeted_75", interpolate(budgeted, n, 0.75 * full_macs));
+}
+
 /* Budgeted minus anytime accuracy at equal mean cost, in percentage points: its
  * minimum over the budgeted points, and half-way between the cheapest and the
  * dearest exit. Outside what both curves cover it is not defined. And the mean
@@ -222,9 +232,11 @@ static enum ex_status put_curves(const struct ex_evaluation_facts *facts, json_t
     anytime[p] =
         (struct ex_curve_point){100 * ex__trace_accuracy(trace, p), (double)trace->cost.macs[p]};
   EX_TRY(budgeted_points(facts, budgeted, &n_budgeted, err));
+  json_t *curves = gains(anytime, trace->n_points, budgeted, n_budgeted);
+  double full_macs = (double)trace->cost.direct_macs[trace->n_points - 1];
   bool ok = ex__put(to, "anytime", curve_json(anytime, trace->n_points, trace->n)) &&
             ex__put(to, "budgeted", curve_json(budgeted, n_budgeted, trace->n)) &&
-            ex__put(to, "curves", gains(anytime, trace->n_points, budgeted, n_budgeted));
+            ex__put(to, "curves", curves) && put_quarters(curves, budgeted, n_budgeted, full_macs);
   return ok ? EX_OK : ex__fail(err, EX_ENOMEM, "evaluate: no memory for the curves");
 }
 

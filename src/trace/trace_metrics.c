@@ -175,6 +175,18 @@ struct ex_overthinking ex__trace_overthinking(const ex_trace *trace) {
   };
 }
 
+double ex__trace_hindsight(const ex_trace *trace, int32_t point) {
+  int32_t errors = 0, known = 0;
+  for (int32_t i = 0; i < trace->n; i++) {
+    if (right_at(trace, ex__trace_at(trace, point, i))) continue;
+    int32_t first = 0;
+    while (first < point && !right_at(trace, ex__trace_at(trace, first, i))) first++;
+    errors++;
+    known += first < point;
+  }
+  return errors > 0 ? (double)known / errors : 0;
+}
+
 double ex__trace_falls(const ex_trace *trace, double drop) {
   int32_t falls = 0;
   for (int32_t i = 0; i < trace->n; i++) {

@@ -48,6 +48,10 @@ struct ex_overthinking {
                          each exit on the way looked at */
 };
 struct ex_overthinking ex__trace_overthinking(const ex_trace *trace);
+/* Hindsight improvability of an exit (Wołczyk et al., NeurIPS 2021): of its errors,
+ * the share that an earlier exit had right; 0: no errors. `destructive` is that of
+ * the last. */
+double ex__trace_hindsight(const ex_trace *trace, int32_t point);
 
 /* Share of samples whose probability of the true class falls by more than
  * `drop` from some exit to a later one (conditional monotonicity: Jazbec et
