@@ -151,8 +151,9 @@ static ex_net *trained(const char *name, const char *t, const char *rescale, boo
   return made.job.net;
 }
 
+/* Weights; the exit transform is boost's own, be it one that changes nothing. */
 static void compare(ex_net *a, ex_net *b, bool same) {
-  assert_int_equal(same_net(a, b), same);
+  assert_int_equal(same_slabs(a->params, b->params) && same_slabs(a->buffers, b->buffers), same);
   ex_net_free(a);
   ex_net_free(b);
 }

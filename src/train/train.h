@@ -81,9 +81,9 @@ struct ex_train_job { /* everything is borrowed; net receives the result */
  * "passes": {"forward", "backward"}, "macs": {"forward", "backward"}}: passes of a
  * batch through the network, and all multiply-adds that they executed; looks at
  * select are not among them. Lists are per exit, null where it was not run;
- * epochs count from 1. Best is the epoch of the last phase with the highest accuracy, by select_point, on the
- * select split (of equals the first), and its weights are what the net gets;
- * without such a split the last epoch's. Then the method finishes, which may give
+ * epochs count from 1. Best is the epoch of the last phase with the highest
+ * accuracy, by select_point, on the select split (of equals the first), and its
+ * weights are what the net gets; without such a split the last epoch's. Then the method finishes, which may give
  * the net an exit transform: the accuracies in the history are without it.
  *
  * On failure the net holds what training had reached. EX_EDIVERGED says where

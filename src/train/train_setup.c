@@ -162,8 +162,8 @@ void ex__training_clear(struct ex_training *training) {
 
 struct ex_pass_counts ex__training_macs(const struct ex_training *training) {
   struct ex_pass_counts macs = training->macs;
-  const ex_stepper *const steppers[] = {training->stepper, training->aside};
-  for (int32_t i = 0; i < 2; i++) {
+  const ex_stepper *const steppers[] = {training->stepper, training->aside, training->finisher};
+  for (int32_t i = 0; i < 3; i++) {
     if (steppers[i] == NULL) continue;
     struct ex_pass_counts here = ex__stepper_macs(steppers[i]);
     macs.forward += here.forward;
