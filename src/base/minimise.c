@@ -47,7 +47,7 @@ static int32_t pair_at(const struct search *search, int32_t back) { /* 0: the ne
 /* direction ← −H · gradient, H from the pairs (the two loops). */
 static void find_direction(struct search *search) {
   int32_t n = search->n;
-  double alpha[MEMORY], *d = search->direction;
+  double alpha[MEMORY] = {0}, *d = search->direction;
   for (int32_t i = 0; i < n; i++) d[i] = -search->gradient[i];
   for (int32_t back = 0; back < search->n_pairs; back++) {
     int32_t k = pair_at(search, back);

@@ -31,17 +31,18 @@ static void add_up(const struct ex_ensemble_fit *fit, const ex_real *opinion, co
 /* Cross-entropy of fit->sum, which becomes its gradient by these sums. */
 static double geometric_loss(const struct ex_ensemble_fit *fit, int32_t target) {
   int32_t n_outputs = fit->call->n_outputs;
-  double most = -INFINITY, all = 0, right = fit->sum[target];
-  for (int32_t c = 0; c < n_outputs; c++) most = fmax(most, fit->sum[c]);
-  for (int32_t c = 0; c < n_outputs; c++) all += fit->sum[c] = exp(fit->sum[c] - most);
+  double most = fit->sum[0], right = fit->sum[target];
+  for (int32_t c = 1; c < n_outputs; c++) most = fmax(most, fit->sum[c]);
+  double all = fit->sum[0] = exp(fit->sum[0] - most);
+  for (int32_t c = 1; c < n_outputs; c++) all += fit->sum[c] = exp(fit->sum[c] - most);
   for (int32_t c = 0; c < n_outputs; c++) fit->sum[c] = fit->sum[c] / all - (c == target);
   return most + log(all) - right;
 }
 
 static double arithmetic_loss(const struct ex_ensemble_fit *fit, int32_t target) {
   int32_t n_outputs = fit->call->n_outputs;
-  double all = 0, right = fit->sum[target];
-  for (int32_t c = 0; c < n_outputs; c++) all += fit->sum[c];
+  double all = fit->sum[0], right = fit->sum[target];
+  for (int32_t c = 1; c < n_outputs; c++) all += fit->sum[c];
   for (int32_t c = 0; c < n_outputs; c++) fit->sum[c] = 1 / all - (c == target) / right;
   return log(all) - log(right);
 }
