@@ -20,8 +20,8 @@
  *   finish  what is fitted when the weights have been chosen, to outputs of heads
  *           that stand still: the exit transform
  *
- * While the trunk alone is trained (EX_PHASE_TRUNK) none from loss to step is
- * used: every method begins from the same trunk, trained with the plain
+ * While the trunk alone is trained (EX_PHASE_TRUNK) flow, loss, merge and step are
+ * not used: every method begins from the same trunk, trained with the plain
  * cross-entropy of the last exit.
  */
 #ifndef EX_METHOD_METHOD_H
