@@ -183,4 +183,14 @@ struct ex_outcome {
 void ex__policy_replay(const ex_policy *policy, const ex_trace *trace, const struct ex_env *env,
                        struct ex_outcome *outcomes);
 
+/* How the jumps of a rule turned out, all samples together. A jump is right where
+ * its goal is the first exit from there on at which the rule, going straight to it,
+ * leaves; over where it passed that one, which costs bodies; under where the goal
+ * does not leave either, which costs a head. */
+struct ex_jumps {
+  int64_t looked;                     /* exits that were looked at, by any rule */
+  int64_t jumped, right, over, under; /* EX_GO_TO; the three sum to it */
+};
+void ex__policy_jumps(const ex_policy *policy, const ex_trace *trace, struct ex_jumps *jumps);
+
 #endif

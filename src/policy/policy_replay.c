@@ -80,10 +80,10 @@ static void replay_sample(const struct replay *replay, int32_t sample, void *scr
   }
 }
 
-void ex__policy_replay(const ex_policy *policy, const ex_trace *trace, const struct ex_env *env,
-                       struct ex_outcome *outcomes) {
-  _Alignas(16) unsigned char scratch[EX_MAX_POLICY_SCRATCH];
-  const struct ex_env unlimited = {INT64_MAX, trace->n_points - 1, -1};
+static struct replay begin(const ex_policy *policy, const ex_trace *trace,
+                           const struct ex_env *env) {
+  const struct ex_env unlimited = {
+      .time_left_ns = INT64_MAX, .max_point = trace->n_points - 1, .target = -1};
   struct replay replay = {policy,
                           trace,
                           env != NULL ? *env : unlimited,
@@ -92,10 +92,65 @@ void ex__policy_replay(const ex_policy *policy, const ex_trace *trace, const str
   if (replay.env.max_point >= trace->n_points) replay.env.max_point = trace->n_points - 1;
   for (int32_t p = 0; p < trace->n_points; p++)
     replay.next[p] = ex__policy_next(policy, p - 1, replay.env.max_point);
-  bool shown = (policy->class->needs & EX_POLICY_NEEDS_TARGET) != 0;
+  return replay;
+}
+
+static void show_target(struct replay *replay, int32_t sample) {
+  bool shown = (replay->policy->class->needs & EX_POLICY_NEEDS_TARGET) != 0;
+  replay->env.target = shown ? replay->trace->target[sample] : -1;
+}
+
+void ex__policy_replay(const ex_policy *policy, const ex_trace *trace, const struct ex_env *env,
+                       struct ex_outcome *outcomes) {
+  _Alignas(16) unsigned char scratch[EX_MAX_POLICY_SCRATCH];
+  struct replay replay = begin(policy, trace, env);
   for (int32_t i = 0; i < trace->n; i++) {
-    replay.env.target = shown ? trace->target[i] : -1;
+    show_target(&replay, i);
     memset(scratch, 0, policy->class->scratch_size);
     replay_sample(&replay, i, scratch, &outcomes[i]);
+  }
+}
+
+/* ---- jumps ---------------------------------------------------------------- */
+
+/* The first exit behind `point` at which a sample leaves that goes straight to it. */
+static int32_t first_leaving(const struct replay *replay, int32_t sample, int32_t point,
+                             const void *scratch) {
+  _Alignas(16) unsigned char copy[EX_MAX_POLICY_SCRATCH];
+  for (int32_t p = point + 1; p < replay->env.max_point; p++) {
+    memcpy(copy, scratch, replay->policy->class->scratch_size);
+    struct ex_observation seen = observe(replay->trace, p, sample);
+    if (ex__policy_decide(replay->policy, copy, &replay->env, &seen).action == EX_LEAVE) return p;
+  }
+  return replay->env.max_point;
+}
+
+static void follow(const struct replay *replay, int32_t sample, void *scratch,
+                   struct ex_jumps *jumps) {
+  int32_t point = replay->next[0];
+  for (;;) {
+    struct ex_observation seen = observe(replay->trace, point, sample);
+    struct ex_decision decision = ex__policy_decide(replay->policy, scratch, &replay->env, &seen);
+    jumps->looked++;
+    if (decision.action == EX_LEAVE) return;
+    if (decision.action == EX_GO_TO) {
+      int32_t first = first_leaving(replay, sample, point, scratch);
+      jumps->jumped++;
+      jumps->right += first == decision.point;
+      jumps->over += first < decision.point;
+      jumps->under += first > decision.point;
+    }
+    point = decision.action == EX_GO_TO ? decision.point : replay->next[point + 1];
+  }
+}
+
+void ex__policy_jumps(const ex_policy *policy, const ex_trace *trace, struct ex_jumps *jumps) {
+  _Alignas(16) unsigned char scratch[EX_MAX_POLICY_SCRATCH];
+  struct replay replay = begin(policy, trace, NULL);
+  *jumps = (struct ex_jumps){0};
+  for (int32_t i = 0; i < trace->n; i++) {
+    show_target(&replay, i);
+    memset(scratch, 0, policy->class->scratch_size);
+    follow(&replay, i, scratch, jumps);
   }
 }
