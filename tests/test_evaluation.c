@@ -171,6 +171,17 @@ static void times_are_ordered(void **state) {
   assert_true(fabs(parts - number("ledger/total_ns")) <= 1e-6 * parts);
 }
 
+/* Everybody looked at the exits up to that where it left; this rule does not jump. */
+static void exits_on_the_way_are_counted(void **state) {
+  (void)state;
+  double looked = 0;
+  size_t n = json_array_size(json_object_get(f.evaluation->json, "exits"));
+  for (size_t p = 0; p < n; p++) looked += of_exit((int32_t)p, "reached");
+  assert_near(number("jumps/looked"), looked);
+  assert_true(number("jumps/jumped") == 0);
+  assert_true(json_is_null(json_object_get(json_object_get(f.evaluation->json, "jumps"), "right")));
+}
+
 static void json_is_well_formed(void **state) {
   (void)state;
   struct ex_error err;
@@ -301,6 +312,7 @@ int main(void) {
       cmocka_unit_test(curves_rise_in_cost),
       cmocka_unit_test(area_is_the_mean_of_the_budgeted_curve),
       cmocka_unit_test(times_are_ordered),
+      cmocka_unit_test(exits_on_the_way_are_counted),
       cmocka_unit_test(json_is_well_formed),
       cmocka_unit_test(dynamic_is_the_budgeted_curve),
       cmocka_unit_test(stops_where_it_is_asked_to),

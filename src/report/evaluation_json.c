@@ -410,6 +410,20 @@ static bool put_risk(const struct ex_evaluation_facts *facts, json_t *promise) {
          ex__put_number(promise, "confidence", ex__number_at(facts->receipt, "confidence"));
 }
 
+/* Exits looked at per sample, and how jumps turned out; shares null where nobody jumped. */
+static bool put_jumps(const struct ex_evaluation_facts *facts, json_t *to) {
+  struct ex_jumps jumps;
+  ex__policy_jumps(facts->policy, facts->trace, &jumps);
+  double n = facts->trace->n, jumped = (double)jumps.jumped;
+  json_t *object = json_object();
+  return ex__put(to, "jumps", object) &&
+         ex__put_number(object, "looked", ratio((double)jumps.looked, n)) &&
+         ex__put_number(object, "jumped", ratio(jumped, n)) &&
+         ex__put_number(object, "right", ratio((double)jumps.right, jumped)) &&
+         ex__put_number(object, "over", ratio((double)jumps.over, jumped)) &&
+         ex__put_number(object, "under", ratio((double)jumps.under, jumped));
+}
+
 /* What calibration promised on certify, and what came of it on this split. */
 static bool put_promise(const struct ex_evaluation_facts *facts, json_t *to) {
   const json_t *receipt = facts->receipt;
@@ -446,8 +460,8 @@ static enum ex_status put_all(const struct ex_evaluation_facts *facts, json_t *t
   EX_TRY(put_curves(facts, to, err));
   EX_TRY(put_quality(facts, to));
   bool ok = put_headline(facts, to) && put_times(facts, to) && put_classes(facts, to) &&
-            ex__put(to, "ledger", ledger_json(&facts->ledger)) && put_policy(facts, to) &&
-            put_promise(facts, to) && ex__evaluation_notes(facts, to);
+            put_jumps(facts, to) && ex__put(to, "ledger", ledger_json(&facts->ledger)) &&
+            put_policy(facts, to) && put_promise(facts, to) && ex__evaluation_notes(facts, to);
   return ok ? EX_OK : EX_ENOMEM;
 }
 
