@@ -125,17 +125,25 @@ static enum ex_status keep(const struct work *work, json_t *evaluation, struct e
 
 /* ---- making one ----------------------------------------------------------- */
 
-static enum ex_status train(const struct work *work, json_t **training, struct ex_error *err) {
-  struct assignments set = {0};
+static enum ex_status read_set(const struct work *work, const json_t *texts,
+                               struct assignments *set, struct ex_error *err) {
+  *set = (struct assignments){0};
   size_t i;
   const json_t *text;
-  json_array_foreach(json_object_get(work->of, "set"), i, text) {
-    if (set.n == MAX_ASSIGNMENTS || !json_is_string(text))
+  json_array_foreach(texts, i, text) {
+    bool pair = json_is_string(text) && strchr(json_string_value(text), '=') != NULL;
+    if (set->n == MAX_ASSIGNMENTS || !pair)
       return ex__fail(err, EX_EINVAL,
                       "run \"%.64s\": \"set\" must have at most %d texts of the form KEY=VALUE",
                       work->experiment->run, (int)MAX_ASSIGNMENTS);
-    set.text[set.n++] = json_string_value(text);
+    set->text[set->n++] = json_string_value(text);
   }
+  return EX_OK;
+}
+
+static enum ex_status train(const struct work *work, json_t **training, struct ex_error *err) {
+  struct assignments set;
+  EX_TRY(read_set(work, json_object_get(work->of, "set"), &set, err));
   const struct training_job job = {.recipe = json_string_value(json_object_get(work->of, "recipe")),
                                    .set = &set,
                                    .output = work->model,
@@ -154,10 +162,13 @@ static enum ex_status train(const struct work *work, json_t **training, struct e
 static enum ex_status calibrate(const struct work *work, struct ex_error *err) {
   const json_t *how = json_object_get(work->of, "calibrate");
   if (json_is_false(how)) return EX_OK;
+  struct assignments set;
+  EX_TRY(read_set(work, json_object_get(how, "set"), &set, err));
   const struct calibration_job job = {
       .model = work->model,
       .output = work->model,
       .policy = json_string_value(json_object_get(how, "policy")),
+      .set = &set,
       .constraint = {EX_CONSTRAINT_DROP, json_number_value(json_object_get(how, "max-drop"))},
       .threads = work->experiment->threads,
       .progress = work->experiment->progress};
