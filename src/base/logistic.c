@@ -14,6 +14,7 @@ enum { SIZE = 1 + EX_MAX_FEATURES, MAX_STEPS = 100, MAX_HALVINGS = 40 };
 
 static const double INTERCEPT = 1e-3; /* its share of the penalty */
 static const double FLAT = 1e-12;     /* no gradient worth a further step */
+static const double SEEN = 1e-13;     /* what a loss of about 1 shows of a fall */
 
 /* ---- the objective ---------------------------------------------------------- */
 
@@ -105,12 +106,18 @@ static void solve(double *a, int32_t size, double *x) {
   }
 }
 
-/* Along −step, halved until the loss falls as the gradient promises. */
+/* Along −step, halved until the loss falls as the gradient promises. What is
+ * promised may be too little to be seen in the loss, where rounding would fail every
+ * length: that step is the last, and taken whole. */
 static bool move(const struct ex_logistic *problem, double loss, const double *gradient,
                  const double *step, double *coefficient) {
   int32_t size = 1 + problem->d;
   double promised = 0, length = 1, tried[SIZE];
   for (int32_t j = 0; j < size; j++) promised += gradient[j] * step[j];
+  if (promised <= SEEN * fmax(1, loss)) {
+    for (int32_t j = 0; j < size; j++) coefficient[j] -= step[j];
+    return false;
+  }
   for (int32_t h = 0; h < MAX_HALVINGS; h++, length /= 2) {
     for (int32_t j = 0; j < size; j++) tried[j] = coefficient[j] - length * step[j];
     if (!(ex__logistic_loss(problem, tried, NULL, NULL) <= loss - 1e-4 * length * promised))
