@@ -39,6 +39,10 @@ grep -q '</html>' page.html || { echo 'no page'; failed=1; }
 check 'evaluate, text' "$EXEUNT" evaluate a.safetensors -q --timed 0 --policy fixed -s exit=0
 grep -qE '^ +1 +100\.0 %' out || { echo 'rule fixed, exit 0: not all left there'; cat out; failed=1; }
 cp a.safetensors timed.safetensors
+cp a.safetensors scaled.safetensors
+check 'calibrate, temperature' "$EXEUNT" calibrate scaled.safetensors -q --max-drop 20 --temperature
+grep -aqF 'temperature\":[' scaled.safetensors || { echo 'no temperature was kept'; failed=1; }
+check 'verify, scaled' "$EXEUNT" verify scaled.safetensors -q
 check 'calibrate, latency' "$EXEUNT" calibrate timed.safetensors -q --threads 2 --max-latency 1e6
 grep -qE '^latency .* us on certify, at most [0-9.]+ by the 90 % bound' out ||
   { echo 'calibrate --max-latency prints no latency'; cat out; failed=1; }

@@ -43,13 +43,39 @@ static void additive_adds_what_came_before(void **state) {
   assert_int_equal(ex__transform_needs(&none, 5), 0);
 }
 
+/* The scale comes last: what is carried on is not scaled. */
+static void other_kinds_are_scaled_too(void **state) {
+  (void)state;
+  struct ex_transform transform = {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.5};
+  const struct ex_list list = {2, {4, 2}}, none = {0};
+  ex__transform_set_temperatures(&transform, &list);
+  assert_int_equal(transform.kind, EX_TRANSFORM_ADDITIVE);
+  const ex_real raw[] = {8, -2};
+  ex_real held[2], output[2];
+  ex__transform_start(&transform, 2, held);
+  ex__transform_apply(&transform, 0, 2, raw, held, output);
+  assert_true(output[0] == 2 && output[1] == (ex_real)-0.5);
+  ex__transform_apply(&transform, 1, 2, raw, held, output);
+  assert_true(output[0] == 6 && output[1] == (ex_real)-1.5); /* (8 + 8 / 2) / 2 */
+  ex__transform_set_temperatures(&transform, &none);
+  ex__transform_start(&transform, 2, held);
+  ex__transform_apply(&transform, 0, 2, raw, held, output);
+  assert_true(output[0] == 8 && output[1] == -2);
+  struct ex_transform identity = {0};
+  ex__transform_set_temperatures(&identity, &list);
+  assert_int_equal(identity.kind, EX_TRANSFORM_TEMPERATURE);
+  ex__transform_set_temperatures(&identity, &none);
+  assert_int_equal(identity.kind, EX_TRANSFORM_IDENTITY);
+}
+
 static void json_round_trip(void **state) {
   (void)state;
   const struct ex_transform transforms[] = {
       {.kind = EX_TRANSFORM_IDENTITY},
       {.kind = EX_TRANSFORM_TEMPERATURE, .temperature = {2, {0.1, 3}}},
-      {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.3}};
-  for (int i = 0; i < 3; i++) {
+      {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.3},
+      {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.3, .temperature = {2, {5, 0.5}}}};
+  for (int i = 0; i < 4; i++) {
     struct ex_error err;
     struct ex_transform back;
     json_t *json = ex__transform_to_json(&transforms[i]);
@@ -88,6 +114,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(temperature_divides_and_one_keeps_the_bits),
       cmocka_unit_test(additive_adds_what_came_before),
+      cmocka_unit_test(other_kinds_are_scaled_too),
       cmocka_unit_test(json_round_trip),
       cmocka_unit_test(hostile_json_is_refused),
   };

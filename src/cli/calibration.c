@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "calibrate/temperature.h"
 #include "cli/console.h"
 #include "cli/open.h"
 #include "engine/engine.h"
@@ -71,6 +72,18 @@ static enum ex_status fit(const struct calibration_job *job, struct work *work,
   return ex__calibrate(policy, work->select, work->certify, &options, &work->calibration, err);
 }
 
+/* On the even samples of select, as all that rules learn. */
+static enum ex_status scale(struct work *work, struct ex_error *err) {
+  struct ex_transform *transform = &work->model->net->transform;
+  struct ex_list list = {0};
+  ex__transform_set_temperatures(transform, &list);
+  EX_TRY(ex__trace_derive(work->select, transform, err));
+  ex__fit_temperatures(work->select, (struct ex_samples_range){0, 2}, &list);
+  ex__transform_set_temperatures(transform, &list);
+  EX_TRY(ex__trace_derive(work->select, transform, err));
+  return ex__trace_derive(work->certify, transform, err);
+}
+
 static enum ex_status calibrate(const struct calibration_job *job, struct work *work,
                                 struct ex_error *err) {
   ex_policy policy;
@@ -83,6 +96,7 @@ static enum ex_status calibrate(const struct calibration_job *job, struct work *
   EX_TRY(measure(job, work, &policy, &cost, err));
   EX_TRY(record(job, work, err));
   work->select->cost = work->certify->cost = cost;
+  if (job->temperature) EX_TRY(scale(work, err));
   EX_TRY(fit(job, work, &policy, err));
   json_decref(work->model->cost);
   work->model->cost = ex__cost_to_json(work->model->net, &cost);

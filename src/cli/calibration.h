@@ -17,6 +17,7 @@ struct calibration_job {
   struct ex_constraint constraint;
   const struct ex_risk *risk; /* NULL: the constraint; else this in its place */
   bool budgeted;
+  bool temperature; /* outputs are scaled anew before the rule is fitted */
   int32_t threads;
   struct ex_progress progress;
 };

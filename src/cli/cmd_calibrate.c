@@ -17,7 +17,7 @@ struct options {
   struct common_options common;
   double max_drop, max_macs, max_latency, risk, confidence;
   const char *policy, *data, *output, *risk_of, *form;
-  bool budgeted;
+  bool budgeted, temperature;
   struct assignments set;
 };
 
@@ -46,6 +46,9 @@ static const struct option_spec table[] = {
      "Sets a value of the rule."},
     {"budgeted", 0, OPTION_FLAG, offsetof(struct options, budgeted), NULL, 0, 0, NULL,
      "MSDNet's quotas instead of searching every exit's threshold."},
+    {"temperature", 0, OPTION_FLAG, offsetof(struct options, temperature), NULL, 0, 0, NULL,
+     "First scales each exit's outputs by a temperature, fitted on half of select, so that "
+     "confidences mean the same at every exit; the model keeps it."},
     {"data", 'd', OPTION_TEXT, offsetof(struct options, data), "RECIPE", 0, 0, NULL,
      "Data from this recipe instead of the model's own."},
     {"output", 'o', OPTION_TEXT, offsetof(struct options, output), "FILE", 0, 0, NULL,
@@ -89,6 +92,7 @@ static int run(const void *given, char *const *arguments, int32_t n) {
       .set = &options->set,
       .output = options->output != NULL ? options->output : arguments[0],
       .budgeted = options->budgeted,
+      .temperature = options->temperature,
       .threads = console_threads(&options->common),
       .progress = console_progress(&options->common),
   };

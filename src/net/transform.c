@@ -4,7 +4,8 @@
  *
  * Temperature scaling (Guo et al., ICML 2017) divides in double and rounds
  * once, so that a temperature of 1 returns the same bits. It changes neither
- * the label nor the order of confidence within one exit, only between exits.
+ * the label nor the order of confidence within one exit, only between exits. It
+ * comes last: what other kinds carry from exit to exit is not scaled.
  *
  * Additive (BoostNet, Yu et al., AAAI 2023): F_n = f_n + t · F_{n−1}, in double
  * and rounded once; the state is F of the point before. With t = 0 it is the
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/param_given.h"
 
 static const double least_temperature = 1e-6, largest_temperature = 1e6;
 
@@ -59,34 +61,40 @@ void ex__transform_start(const struct ex_transform *transform, int32_t n_outputs
   for (int32_t i = 0; i < size; i++) state[i] = 0;
 }
 
+static void scale(const struct ex_transform *transform, int32_t point, int32_t n_outputs,
+                  const ex_real *from, ex_real *output) {
+  double divisor = transform->temperature.n > 0 ? transform->temperature.value[point] : 1;
+  for (int32_t i = 0; i < n_outputs; i++) output[i] = (ex_real)(from[i] / divisor);
+}
+
 void ex__transform_apply(const struct ex_transform *transform, int32_t point, int32_t n_outputs,
                          const ex_real *raw, ex_real *state, ex_real *output) {
   if (transform->ensemble != NULL) {
     ex__ensemble_apply(transform->ensemble, point, raw, state, output);
-    return;
-  }
-  if (accumulates(transform)) {
+    scale(transform, point, n_outputs, output, output);
+  } else if (accumulates(transform)) {
     for (int32_t i = 0; i < n_outputs; i++)
-      output[i] = state[i] = (ex_real)(raw[i] + transform->factor * state[i]);
-    return;
+      state[i] = (ex_real)(raw[i] + transform->factor * state[i]);
+    scale(transform, point, n_outputs, state, output);
+  } else {
+    scale(transform, point, n_outputs, raw, output);
   }
-  double divisor =
-      transform->kind == EX_TRANSFORM_TEMPERATURE ? transform->temperature.value[point] : 1;
-  for (int32_t i = 0; i < n_outputs; i++) output[i] = (ex_real)(raw[i] / divisor);
+}
+
+void ex__transform_set_temperatures(struct ex_transform *transform, const struct ex_list *list) {
+  transform->temperature = *list;
+  if (transform->kind == EX_TRANSFORM_IDENTITY || transform->kind == EX_TRANSFORM_TEMPERATURE)
+    transform->kind = list->n > 0 ? EX_TRANSFORM_TEMPERATURE : EX_TRANSFORM_IDENTITY;
 }
 
 json_t *ex__transform_to_json(const struct ex_transform *transform) {
-  if (transform->kind == EX_TRANSFORM_ADDITIVE)
-    return json_pack("{s:s, s:f}", "kind", kinds[transform->kind], "factor", transform->factor);
-  json_t *json = json_pack("{s:s}", "kind", kinds[transform->kind]), *list = NULL;
-  if (json == NULL || transform->kind == EX_TRANSFORM_IDENTITY) return json;
-  bool ok = true;
-  if (transform->ensemble != NULL)
-    ok = ex__ensemble_add_json(transform->ensemble, json);
-  else
-    ok = json_object_set_new(json, "temperature", list = json_array()) == 0;
-  for (int32_t i = 0; ok && i < transform->temperature.n; i++)
-    ok = json_array_append_new(list, json_real(transform->temperature.value[i])) == 0;
+  json_t *json = json_pack("{s:s}", "kind", kinds[transform->kind]);
+  bool ok = json != NULL;
+  if (ok && transform->kind == EX_TRANSFORM_ADDITIVE)
+    ok = json_object_set_new(json, "factor", json_real(transform->factor)) == 0;
+  if (ok && transform->ensemble != NULL) ok = ex__ensemble_add_json(transform->ensemble, json);
+  if (ok && transform->temperature.n > 0)
+    ok = json_object_set_new(json, "temperature", ex__list_to_json(&transform->temperature)) == 0;
   if (ok) return json;
   json_decref(json);
   return NULL;
@@ -118,6 +126,18 @@ static enum ex_status read_factor(const json_t *json, double *out, struct ex_err
   return ex__fail(err, EX_EFORMAT, "transform: factor must be a number in [0, 1]");
 }
 
+static enum ex_status read_kind(const json_t *json, int32_t n_points, int32_t n_outputs,
+                                struct ex_transform *out, struct ex_error *err) {
+  switch (out->kind) {
+    case EX_TRANSFORM_ADDITIVE: return read_factor(json, &out->factor, err);
+    case EX_TRANSFORM_ENSEMBLE:
+      return ex__ensemble_from_json(json, n_points, n_outputs, &out->ensemble, err);
+    case EX_TRANSFORM_TEMPERATURE: /* its list is read for every kind */
+    case EX_TRANSFORM_IDENTITY: break;
+  }
+  return EX_OK;
+}
+
 enum ex_status ex__transform_from_json(const json_t *json, int32_t n_points, int32_t n_outputs,
                                        struct ex_transform *out, struct ex_error *err) {
   *out = (struct ex_transform){0};
@@ -126,11 +146,10 @@ enum ex_status ex__transform_from_json(const json_t *json, int32_t n_points, int
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     if (strcmp(kinds[i], name) != 0) continue;
     out->kind = (enum ex_transform_kind)i;
-    if (out->kind == EX_TRANSFORM_ADDITIVE) return read_factor(json, &out->factor, err);
-    if (out->kind == EX_TRANSFORM_ENSEMBLE)
-      return ex__ensemble_from_json(json, n_points, n_outputs, &out->ensemble, err);
-    if (out->kind != EX_TRANSFORM_TEMPERATURE) return EX_OK;
-    return read_temperature(json, n_points, &out->temperature, err);
+    bool scaled = out->kind == EX_TRANSFORM_TEMPERATURE ||
+                  (out->kind != EX_TRANSFORM_IDENTITY && json_object_get(json, "temperature"));
+    if (scaled) EX_TRY(read_temperature(json, n_points, &out->temperature, err));
+    return read_kind(json, n_points, n_outputs, out, err);
   }
   return ex__fail(err, EX_EUNSUPPORTED,
                   "transform: kind = \"%.40s\"; must be identity, temperature, additive or "

@@ -5,7 +5,7 @@
  * one sample. Trace, engine and export use this one code.
  *
  * `temperature` divides by a positive number per point, and 1 leaves the bits
- * alone. `additive` (boosting) adds the answer of the point before, times a
+ * alone; the other kinds may be scaled so too, after all else. `additive` (boosting) adds the answer of the point before, times a
  * factor. `ensemble` lets all heads so far answer together (net/ensemble.h).
  * `kind` is written to files by name.
  *
@@ -32,7 +32,7 @@ enum ex_transform_kind {
 
 struct ex_transform {
   enum ex_transform_kind kind;
-  struct ex_list temperature;   /* per point, each > 0; temperature only */
+  struct ex_list temperature;   /* per point, each > 0; of any kind but the identity; none: 1 */
   double factor;                /* in [0, 1], of the earlier answer; additive only */
   struct ex_ensemble *ensemble; /* owned; ensemble only, else NULL */
 };
@@ -40,6 +40,9 @@ struct ex_transform {
 void ex__transform_clear(struct ex_transform *transform); /* to the identity */
 /* to ← a transform of its own; `to` is cleared before, also on EX_ENOMEM. */
 enum ex_status ex__transform_copy(const struct ex_transform *from, struct ex_transform *to);
+
+/* Scales the outputs of any kind, or no longer, where the list is empty. */
+void ex__transform_set_temperatures(struct ex_transform *transform, const struct ex_list *list);
 
 /* Bits of the earlier points whose raw outputs the answer at `point` needs. */
 uint32_t ex__transform_needs(const struct ex_transform *transform, int32_t point);
