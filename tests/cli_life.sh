@@ -43,6 +43,10 @@ cp a.safetensors scaled.safetensors
 check 'calibrate, temperature' "$EXEUNT" calibrate scaled.safetensors -q --max-drop 20 --temperature
 grep -aqF 'temperature\":[' scaled.safetensors || { echo 'no temperature was kept'; failed=1; }
 check 'verify, scaled' "$EXEUNT" verify scaled.safetensors -q
+check 'calibrate, product' "$EXEUNT" calibrate scaled.safetensors -q --max-drop 20 --transform product
+check 'verify, product' "$EXEUNT" verify scaled.safetensors -q
+"$EXEUNT" calibrate scaled.safetensors -q --max-drop 20 --transform sum >out 2>&1 && failed=1
+grep -q 'transform = "sum"; must be own or product' out || { cat out; failed=1; }
 check 'calibrate, latency' "$EXEUNT" calibrate timed.safetensors -q --threads 2 --max-latency 1e6
 grep -qE '^latency .* us on certify, at most [0-9.]+ by the 90 % bound' out ||
   { echo 'calibrate --max-latency prints no latency'; cat out; failed=1; }

@@ -19,6 +19,13 @@ static int setup_additive(void **state) {
   return 0;
 }
 
+static int setup_product(void **state) {
+  struct ex_transform product = {.kind = EX_TRANSFORM_IDENTITY};
+  ex__transform_set_product(&product, N_POINTS);
+  *state = fixture_new_with(&product);
+  return 0;
+}
+
 /* The third exit reads the first and not the second, the last answers for itself. */
 static int setup_ensemble(void **state) {
   struct ex_transform ensemble = {.kind = EX_TRANSFORM_ENSEMBLE,
@@ -344,6 +351,7 @@ int main(void) {
       cmocka_unit_test(not_finite_goes_on),
   };
   int failed = cmocka_run_group_tests(tests, setup, teardown);
+  failed += cmocka_run_group_tests_name("product", tests, setup_product, teardown);
   failed += cmocka_run_group_tests_name("additive", tests, setup_additive, teardown);
   return failed + cmocka_run_group_tests_name("ensemble", tests, setup_ensemble, teardown);
 }

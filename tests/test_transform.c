@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+
 #include "base/json.h"
 #include "net/transform.h"
 #include "tests/testing.h"
@@ -68,20 +70,50 @@ static void other_kinds_are_scaled_too(void **state) {
   assert_int_equal(identity.kind, EX_TRANSFORM_IDENTITY);
 }
 
+/* By hand: weights 1/2 and 1. A class that got nothing stays out; where all are out
+ * the exit's own outputs stand; what is not finite is passed on and forgotten. */
+static void products_shut_classes_out(void **state) {
+  (void)state;
+  struct ex_transform transform = {0};
+  ex__transform_set_product(&transform, 2);
+  assert_int_equal(ex__transform_state_size(&transform, 3), 3);
+  assert_int_equal(ex__transform_needs(&transform, 1), 1);
+  const ex_real first[] = {4, 1, -1}, second[] = {2, 3, 9}, none[] = {-1, -2, -3};
+  const ex_real broken[] = {1, (ex_real)NAN, 1};
+  ex_real held[3], output[3];
+  ex__transform_start(&transform, 3, held);
+  ex__transform_apply(&transform, 0, 3, first, held, output);
+  assert_float_equal(output[0], log(2), 1e-6);
+  assert_float_equal(output[1], 0, 1e-6);
+  assert_true(output[2] <= -1000);
+  ex__transform_apply(&transform, 1, 3, broken, held, output);
+  assert_true(output[0] == 1 && isnan(output[1]));
+  ex__transform_apply(&transform, 1, 3, second, held, output);
+  assert_float_equal(output[0], log(4), 1e-6);
+  assert_float_equal(output[1], log(3), 1e-6);
+  assert_true(output[2] <= -1000);
+  ex__transform_apply(&transform, 1, 3, none, held, output);
+  assert_memory_equal(output, none, sizeof none);
+  ex__transform_apply(&transform, 1, 3, second, held, output); /* all are out for good */
+  assert_memory_equal(output, second, sizeof second);
+}
+
 static void json_round_trip(void **state) {
   (void)state;
   const struct ex_transform transforms[] = {
       {.kind = EX_TRANSFORM_IDENTITY},
       {.kind = EX_TRANSFORM_TEMPERATURE, .temperature = {2, {0.1, 3}}},
       {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.3},
-      {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.3, .temperature = {2, {5, 0.5}}}};
-  for (int i = 0; i < 4; i++) {
+      {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.3, .temperature = {2, {5, 0.5}}},
+      {.kind = EX_TRANSFORM_PRODUCT, .weight = {2, {0.5, 1}}}};
+  for (int i = 0; i < 5; i++) {
     struct ex_error err;
     struct ex_transform back;
     json_t *json = ex__transform_to_json(&transforms[i]);
     assert_ok(ex__transform_from_json(json, 2, 3, &back, &err), &err);
     assert_int_equal(back.kind, transforms[i].kind);
     assert_true(back.factor == transforms[i].factor);
+    assert_memory_equal(&back.weight, &transforms[i].weight, sizeof back.weight);
     assert_int_equal(back.temperature.n, transforms[i].temperature.n);
     for (int k = 0; k < back.temperature.n; k++)
       assert_true(back.temperature.value[k] == transforms[i].temperature.value[k]);
@@ -115,6 +147,7 @@ int main(void) {
       cmocka_unit_test(temperature_divides_and_one_keeps_the_bits),
       cmocka_unit_test(additive_adds_what_came_before),
       cmocka_unit_test(other_kinds_are_scaled_too),
+      cmocka_unit_test(products_shut_classes_out),
       cmocka_unit_test(json_round_trip),
       cmocka_unit_test(hostile_json_is_refused),
   };

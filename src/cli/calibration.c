@@ -72,6 +72,23 @@ static enum ex_status fit(const struct calibration_job *job, struct work *work,
   return ex__calibrate(policy, work->select, work->certify, &options, &work->calibration, err);
 }
 
+/* Which answers exits give. A network that was trained to answer together keeps that. */
+static enum ex_status set_transform(const char *name, ex_net *net, struct ex_error *err) {
+  struct ex_transform *transform = &net->transform;
+  if (name == NULL) return EX_OK;
+  bool product = strcmp(name, "product") == 0;
+  if (!product && strcmp(name, "own") != 0)
+    return ex__fail(err, EX_EINVAL, "transform = \"%.40s\"; must be own or product", name);
+  if (transform->kind == EX_TRANSFORM_ADDITIVE || transform->kind == EX_TRANSFORM_ENSEMBLE)
+    return ex__fail(err, EX_EUNSUPPORTED,
+                    "transform = %s: this network was trained with a transform of its own", name);
+  if (product)
+    ex__transform_set_product(transform, net->n_points);
+  else if (transform->kind == EX_TRANSFORM_PRODUCT)
+    ex__transform_clear(transform);
+  return EX_OK;
+}
+
 /* On the even samples of select, as all that rules learn. */
 static enum ex_status scale(struct work *work, struct ex_error *err) {
   struct ex_transform *transform = &work->model->net->transform;
@@ -89,6 +106,7 @@ static enum ex_status calibrate(const struct calibration_job *job, struct work *
   ex_policy policy;
   struct ex_cost cost;
   EX_TRY(ex__model_read(job->model, &work->model, err));
+  EX_TRY(set_transform(job->transform, work->model->net, err));
   EX_TRY(open_policy(work->model, job->policy, job->set, &policy, err));
   EX_TRY(open_model_data(work->model, job->data, &work->data, err));
   EX_TRY(open_compiled(work->model, 1, &work->plan, &work->compiled, err));

@@ -17,7 +17,8 @@ struct calibration_job {
   struct ex_constraint constraint;
   const struct ex_risk *risk; /* NULL: the constraint; else this in its place */
   bool budgeted;
-  bool temperature; /* outputs are scaled anew before the rule is fitted */
+  const char *transform; /* "own", "product"; NULL: as the model has it */
+  bool temperature;      /* outputs are scaled anew before the rule is fitted */
   int32_t threads;
   struct ex_progress progress;
 };

@@ -18,6 +18,7 @@ struct options {
   double max_drop, max_macs, max_latency, risk, confidence;
   const char *policy, *data, *output, *risk_of, *form;
   bool budgeted, temperature;
+  const char *transform;
   struct assignments set;
 };
 
@@ -46,6 +47,9 @@ static const struct option_spec table[] = {
      "Sets a value of the rule."},
     {"budgeted", 0, OPTION_FLAG, offsetof(struct options, budgeted), NULL, 0, 0, NULL,
      "MSDNet's quotas instead of searching every exit's threshold."},
+    {"transform", 0, OPTION_TEXT, offsetof(struct options, transform), "NAME", 0, 0, NULL,
+     "What an exit answers with: own, or product of all exits so far, whose probability of a class "
+     "hardly ever falls again; default as the model has it."},
     {"temperature", 0, OPTION_FLAG, offsetof(struct options, temperature), NULL, 0, 0, NULL,
      "First scales each exit's outputs by a temperature, fitted on half of select, so that "
      "confidences mean the same at every exit; the model keeps it."},
@@ -92,6 +96,7 @@ static int run(const void *given, char *const *arguments, int32_t n) {
       .set = &options->set,
       .output = options->output != NULL ? options->output : arguments[0],
       .budgeted = options->budgeted,
+      .transform = options->transform,
       .temperature = options->temperature,
       .threads = console_threads(&options->common),
       .progress = console_progress(&options->common),

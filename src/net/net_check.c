@@ -30,6 +30,9 @@ static enum ex_status check_counts(const ex_net *net, struct ex_error *err) {
     return ex__fail(err, EX_EINVAL, "net: the graph has segment %d; %d stages have %d",
                     (int)ex__graph_n_segments(net->graph) - 1, (int)net->n_stages,
                     (int)(net->n_stages * EX_N_PARTS));
+  if (net->transform.kind == EX_TRANSFORM_PRODUCT && net->transform.weight.n != net->n_points)
+    return ex__fail(err, EX_EINVAL, "net: %d weights of a product for %d answer points",
+                    (int)net->transform.weight.n, (int)net->n_points);
   bool scaled = net->transform.kind == EX_TRANSFORM_TEMPERATURE || net->transform.temperature.n > 0;
   if (scaled && net->transform.temperature.n != net->n_points)
     return ex__fail(err, EX_EINVAL, "net: %d temperatures for %d answer points",

@@ -6,7 +6,8 @@
  *
  * `temperature` divides by a positive number per point, and 1 leaves the bits
  * alone; the other kinds may be scaled so too, after all else. `additive` (boosting) adds the answer of the point before, times a
- * factor. `ensemble` lets all heads so far answer together (net/ensemble.h).
+ * factor. `ensemble` lets all heads so far answer together (net/ensemble.h), and
+ * `product` multiplies what they say, so that a class falls out for good.
  * `kind` is written to files by name.
  *
  * A kind that keeps state sees every point from the first to the one asked for,
@@ -27,13 +28,15 @@ enum ex_transform_kind {
   EX_TRANSFORM_IDENTITY,
   EX_TRANSFORM_TEMPERATURE,
   EX_TRANSFORM_ADDITIVE,
-  EX_TRANSFORM_ENSEMBLE
+  EX_TRANSFORM_ENSEMBLE,
+  EX_TRANSFORM_PRODUCT
 };
 
 struct ex_transform {
   enum ex_transform_kind kind;
   struct ex_list temperature;   /* per point, each > 0; of any kind but the identity; none: 1 */
   double factor;                /* in [0, 1], of the earlier answer; additive only */
+  struct ex_list weight;        /* per point, each in [0, 100]; product only */
   struct ex_ensemble *ensemble; /* owned; ensemble only, else NULL */
 };
 
@@ -43,6 +46,9 @@ enum ex_status ex__transform_copy(const struct ex_transform *from, struct ex_tra
 
 /* Scales the outputs of any kind, or no longer, where the list is empty. */
 void ex__transform_set_temperatures(struct ex_transform *transform, const struct ex_list *list);
+
+/* From the identity to the product with weights (k + 1) / n_points; temperatures go. */
+void ex__transform_set_product(struct ex_transform *transform, int32_t n_points);
 
 /* Bits of the earlier points whose raw outputs the answer at `point` needs. */
 uint32_t ex__transform_needs(const struct ex_transform *transform, int32_t point);
