@@ -175,6 +175,38 @@ static void paths_are_monotone(void **state) {
   ex__trace_free(select);
 }
 
+/* Half of the samples are sure at the first exit, and agree there; the others do
+ * not; at the second all agree. Without any loss 50 can leave at the first (110)
+ * and 50 at the second (220), and the path passes by it. */
+static void paths_find_what_is_free(void **state) {
+  (void)state;
+  enum { N = 100 };
+  ex_real raw[3 * N * 2];
+  int32_t target[N] = {0};
+  struct ex_outcome outcomes[N];
+  struct ex_candidates path;
+  struct ex_error err;
+  double least = 1e18;
+  for (int32_t j = 0; j < 3 * N; j++) {
+    bool unsure = j < N && j >= N / 2;
+    raw[2 * j] = (ex_real)(unsure ? 0 : 4);
+    raw[2 * j + 1] = (ex_real)(unsure ? 1 : 0);
+  }
+  ex_trace *select = fixture_from(N, 3, 2, raw, target);
+  ex_policy start;
+  assert_ok(ex__policy_init(&start, "max-probability", 3, 2, &err), &err);
+  assert_ok(ex__risk_path_make(&start, select, EX_RISK_DISAGREEMENT, &path, &err), &err);
+  for (int32_t p = 0; p < path.n; p++) {
+    double cost = 0;
+    ex__policy_replay(&path.items[p], select, NULL, outcomes);
+    for (int32_t i = 0; i < N; i++) cost += (double)outcomes[i].macs;
+    if (ex__risk_mean(EX_RISK_DISAGREEMENT, select, outcomes) == 0) least = fmin(least, cost);
+  }
+  assert_true(least == 50 * 110 + 50 * 220);
+  ex__candidates_free(&path);
+  ex__trace_free(select);
+}
+
 /* ---- the whole ---------------------------------------------------------------------- */
 
 static struct ex_risk wanted(enum ex_risk_of of, enum ex_risk_form form, double value) {
@@ -395,6 +427,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(promises_over_a_thousand_splits),
       cmocka_unit_test(paths_are_monotone),
+      cmocka_unit_test(paths_find_what_is_free),
       cmocka_unit_test(order_of_promises),
       cmocka_unit_test(refusals),
       cmocka_unit_test(losses_of_what_is_not_finite),
