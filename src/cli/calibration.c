@@ -158,6 +158,21 @@ int32_t calibration_constraint(double drop, double macs, double latency,
   return given;
 }
 
+enum ex_status calibration_read_risk(const struct calibration_risk *given, struct ex_risk *out,
+                                     struct ex_error *err) {
+  *out = (struct ex_risk){.of = EX_RISK_DISAGREEMENT,
+                          .value = given->value,
+                          .confidence = isnan(given->confidence) ? 0.9 : given->confidence,
+                          .seed = (uint32_t)given->seed};
+  if (given->of != NULL) EX_TRY(ex__risk_of_parse(given->of, &out->of, err));
+  out->form = ex__risk_form_default(out->of);
+  if (given->form != NULL) EX_TRY(ex__risk_form_parse(given->form, &out->form, err));
+  if (out->form == EX_RISK_CRC && !isnan(given->confidence))
+    return ex__fail(err, EX_EINVAL, "confidence = %g; crc keeps the risk on average and has none",
+                    given->confidence);
+  return ex__risk_check(out, err);
+}
+
 /* ---- for a person --------------------------------------------------------- */
 
 static double number(const json_t *object, const char *key) {

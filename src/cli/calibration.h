@@ -32,4 +32,13 @@ void calibration_print(const json_t *receipt);
 int32_t calibration_constraint(double drop, double macs, double latency,
                                struct ex_constraint *constraint);
 
+/* From options of which all but the value may be left out: NULL, NaN. */
+struct calibration_risk {
+  double value, confidence;
+  const char *of, *form;
+  int64_t seed;
+};
+enum ex_status calibration_read_risk(const struct calibration_risk *given, struct ex_risk *out,
+                                     struct ex_error *err);
+
 #endif

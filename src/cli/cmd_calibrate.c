@@ -60,21 +60,6 @@ static const struct option_spec table[] = {
     {0},
 };
 
-static enum ex_status read_risk(const struct options *options, struct ex_risk *out,
-                                struct ex_error *err) {
-  *out = (struct ex_risk){.of = EX_RISK_DISAGREEMENT,
-                          .value = options->risk,
-                          .confidence = isnan(options->confidence) ? 0.9 : options->confidence,
-                          .seed = (uint32_t)options->common.seed};
-  if (options->risk_of != NULL) EX_TRY(ex__risk_of_parse(options->risk_of, &out->of, err));
-  out->form = ex__risk_form_default(out->of);
-  if (options->form != NULL) EX_TRY(ex__risk_form_parse(options->form, &out->form, err));
-  if (out->form == EX_RISK_CRC && !isnan(options->confidence))
-    return ex__fail(err, EX_EINVAL, "confidence = %g; crc keeps the risk on average and has none",
-                    options->confidence);
-  return ex__risk_check(out, err);
-}
-
 /* What does not go together; NULL: all does. */
 static const char *misuse(const struct options *options, int32_t constraints) {
   bool risk = !isnan(options->risk);
@@ -107,7 +92,9 @@ static int run(const void *given, char *const *arguments, int32_t n) {
   struct ex_error err = {0};
   struct ex_risk risk;
   if (wrong == NULL && !isnan(options->risk)) {
-    if (read_risk(options, &risk, &err) != EX_OK) wrong = err.text;
+    const struct calibration_risk asked = {options->risk, options->confidence, options->risk_of,
+                                           options->form, options->common.seed};
+    if (calibration_read_risk(&asked, &risk, &err) != EX_OK) wrong = err.text;
     job.risk = &risk;
   }
   if (wrong != NULL) return console_misuse(&command_calibrate, "%s", wrong);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -159,17 +160,34 @@ static enum ex_status train(const struct work *work, json_t **training, struct e
   return EX_OK;
 }
 
+/* Of an entry's "calibrate": "risk", with "risk-of", "form", "confidence" as on the command line. */
+static enum ex_status read_risk(const struct work *work, const json_t *how, struct ex_risk *out,
+                                struct ex_error *err) {
+  const json_t *confidence = json_object_get(how, "confidence");
+  const struct calibration_risk asked = {
+      .value = json_number_value(json_object_get(how, "risk")),
+      .confidence = confidence != NULL ? json_number_value(confidence) : NAN,
+      .of = json_string_value(json_object_get(how, "risk-of")),
+      .form = json_string_value(json_object_get(how, "form")),
+      .seed = work->experiment->seed};
+  return calibration_read_risk(&asked, out, err);
+}
+
 static enum ex_status calibrate(const struct work *work, struct ex_error *err) {
   const json_t *how = json_object_get(work->of, "calibrate");
   if (json_is_false(how)) return EX_OK;
   struct assignments set;
   EX_TRY(read_set(work, json_object_get(how, "set"), &set, err));
+  bool certified = json_object_get(how, "risk") != NULL;
+  struct ex_risk risk;
+  if (certified) EX_TRY(read_risk(work, how, &risk, err));
   const struct calibration_job job = {
       .model = work->model,
       .output = work->model,
       .policy = json_string_value(json_object_get(how, "policy")),
       .set = &set,
       .constraint = {EX_CONSTRAINT_DROP, json_number_value(json_object_get(how, "max-drop"))},
+      .risk = certified ? &risk : NULL,
       .threads = work->experiment->threads,
       .progress = work->experiment->progress};
   json_t *receipt;
