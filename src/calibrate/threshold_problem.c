@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "policy/exit_costs.h"
 
 static void all_off(ex_policy *policy) {
   struct ex_list *list = ex__policy_thresholds(policy);
@@ -110,28 +111,20 @@ static void fill_last(const ex_policy *policy, const ex_trace *trace, struct ex_
   }
 }
 
-/* An exit that is off saves its head unless the rule reads it all the same, or
- * a later answer needs it: then everybody who passes is charged, which is
- * exact for rows of stages and at worst too much. Replay gives the figures. */
+/* An exit that is off saves its head unless the rule reads it all the same. */
 static void fill_costs(const ex_policy *policy, const ex_trace *trace, bool ns,
                        struct ex_threshold_problem *problem) {
-  const struct ex_cost *cost = &trace->cost;
-  const int64_t *bodies = ns ? cost->body_ns : cost->body_macs;
-  const int64_t *heads = ns ? cost->head_ns : cost->head_macs;
-  const int64_t *gates = ns ? cost->gate_ns : cost->gate_macs;
-  bool gated = (policy->class->needs & EX_POLICY_NEEDS_GATE) != 0;
+  struct ex_exit_costs costs;
+  ex__exit_costs(trace, ns, (policy->class->needs & EX_POLICY_NEEDS_GATE) != 0, &costs);
   ex_policy off = *policy;
   all_off(&off);
   int64_t body = 0;
-  int32_t stage = 0;
   for (int32_t p = 0; p < trace->n_points; p++) {
-    for (; stage <= trace->stage[p]; stage++) body += bodies[stage];
+    body += costs.way[p];
     problem->body[p] = body;
-    problem->look[p] = heads[p] + (gated ? gates[p] : 0);
-    bool skipped = ex__policy_next(&off, p - 1, trace->n_points - 1) != p, needed = false;
-    for (int32_t q = p + 1; q < trace->n_points; q++)
-      needed = needed || (trace->closure[q] >> p & 1);
-    problem->look_off[p] = skipped ? (needed ? heads[p] : 0) : problem->look[p];
+    problem->look[p] = costs.look[p];
+    bool skipped = ex__policy_next(&off, p - 1, trace->n_points - 1) != p;
+    problem->look_off[p] = skipped ? costs.look_off[p] : costs.look[p];
   }
 }
 
