@@ -15,8 +15,8 @@
  * Reconstruction: the recursion, features, classifier, learned downstream gates as
  * the default, and all constants. Features: the largest probability, the margin, the
  * entropy, and the third to the `top`-th largest probability (the second is the
- * largest less the margin). Ours: exact thresholds, and exits that do not pay for
- * their heads are off (see stopping.h). Not here: the choice among several whole
+ * largest less the margin). Ours: exits that do not pay for their heads are
+ * off, and as an option exact thresholds (see stopping.h). Not here: the choice among several whole
  * networks, pooled activations as features, losses other than 0 and 1.
  */
 #include <math.h>
@@ -34,11 +34,11 @@ struct adaptive {
 };
 
 enum { LEARNED, ORACLE };
-enum { EXACT, REGRESSION };
+enum { REGRESSION, EXACT };
 enum { OWN_FEATURES = 3, MAX_TOP = 16, CANDIDATES = 64 };
 
 static const char *const downstreams[] = {"learned", "oracle", NULL};
-static const char *const thresholds[] = {"exact", "regression", NULL};
+static const char *const thresholds[] = {"regression", "exact", NULL};
 static const double PRICELESS = 1e9; /* nobody may leave early */
 
 #define FIELD(name) offsetof(struct adaptive, name)
@@ -48,9 +48,9 @@ static const struct ex_param params[] = {
      "nobody leaves early."},
     {"downstream", EX_PARAM_ENUM, FIELD(downstream), 0, 1, "learned", downstreams,
      "What going on is expected to cost: under the gates that were learned, or under an oracle."},
-    {"threshold", EX_PARAM_ENUM, FIELD(threshold), 0, 1, "exact", thresholds,
-     "How a gate's threshold is found: the exact minimum of its weighted risk, with the single "
-     "features tried as well, or logistic regression alone."},
+    {"threshold", EX_PARAM_ENUM, FIELD(threshold), 0, 1, "regression", thresholds,
+     "How a gate's threshold is found: by logistic regression, or as the exact minimum of its "
+     "weighted risk, with the single features tried as well."},
     {"sweeps", EX_PARAM_INT, FIELD(sweeps), 0, 16, "0", NULL,
      "Times that the gates are learned again, on the samples that reach them."},
     {"top", EX_PARAM_INT, FIELD(top), 2, MAX_TOP, "5", NULL,
