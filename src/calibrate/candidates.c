@@ -88,6 +88,17 @@ static enum ex_status add_quotas(const ex_policy *policy, const ex_trace *select
   return EX_OK;
 }
 
+/* Fitted from where the one before ended. EX_EINFEASIBLE ends the list: nothing bolder
+ * can be had. */
+static enum ex_status fit_next(const struct ex_policy_fit *fit, struct ex_candidates *out,
+                               struct ex_error *err) {
+  ex_policy *next = &out->items[out->n];
+  const struct ex_policy_class *class = next->class;
+  if (out->n > 0) *next = out->items[out->n - 1];
+  class->candidate(next->values, next->n_points, out->n);
+  return class->fit(next->values, fit, err);
+}
+
 static enum ex_status add_knobs(const ex_policy *policy, const struct ex_policy_fit *fit,
                                 struct ex_candidates *out, struct ex_error *err) {
   const struct ex_policy_class *class = policy->class;
@@ -99,7 +110,9 @@ static enum ex_status add_knobs(const ex_policy *policy, const struct ex_policy_
     ex_policy *next = &out->items[out->n];
     *next = *policy;
     class->candidate(next->values, policy->n_points, out->n);
-    if (class->fit_each) EX_TRY(class->fit(next->values, fit, err));
+    enum ex_status status = class->fit_each ? fit_next(fit, out, err) : EX_OK;
+    if (status == EX_EINFEASIBLE && out->n > 0) break;
+    EX_TRY(status);
   }
   return EX_OK;
 }
