@@ -193,8 +193,10 @@ static inline bool fixture_policy(const struct fixture *f, const struct ex_polic
   if (index >= N_VARIANTS || index >= n) return false;
   index = n <= N_VARIANTS ? index : index * (n - 1) / (N_VARIANTS - 1);
   class->candidate(policy->values, N_POINTS, index);
-  if (class->fit != NULL && class->fit_each)
-    assert_ok(class->fit(policy->values, &all, &err), &err);
+  if (class->fit == NULL || !class->fit_each) return true;
+  enum ex_status status = class->fit(policy->values, &all, &err);
+  if (status == EX_EINFEASIBLE && index > 0) return false; /* too bold for this network */
+  assert_ok(status, &err);
   return true;
 }
 

@@ -68,8 +68,10 @@ static int32_t make_variants(const struct ex_policy_class *class, const ex_trace
   for (int32_t i = 0; class->candidate != NULL && n < MAX_VARIANTS; i++, n++) {
     variants[n] = fitted;
     if (!class->candidate(variants[n].values, trace->n_points, i)) break;
-    if (class->fit != NULL && class->fit_each)
-      assert_ok(class->fit(variants[n].values, &all, &err), &err);
+    if (class->fit == NULL || !class->fit_each) continue;
+    enum ex_status status = class->fit(variants[n].values, &all, &err);
+    if (status == EX_EINFEASIBLE && i > 0) break; /* nor can what is bolder */
+    assert_ok(status, &err);
   }
   return n;
 }

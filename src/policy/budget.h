@@ -89,7 +89,7 @@ enum ex_budget_search {
   EX_BUDGET_GEOMETRIC /* baseline: MSDNet's quotas, the largest ratio that keeps the bound */
 };
 
-/* `start`: cuts that are good for another bound, or NULL. *out keeps the bound. Where no
+/* `start`: the solution for a wider bound, or NULL. *out keeps the bound. Where no
  * policy does, EX_EINFEASIBLE; from full depth's cost on, every exit is off. */
 enum ex_status ex__budget_solve(const struct ex_budget *budget, double bound,
                                 enum ex_budget_search search, const struct ex_cuts *start,

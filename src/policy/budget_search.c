@@ -322,7 +322,9 @@ static void try(const struct search *search, struct ex_cuts start, struct ex_cut
   *spent = found;
 }
 
+/* What was best under a wider bound, and keeps this one, is best under this one. */
 static struct ex_cuts penalty(const struct search *search, const struct ex_cuts *start) {
+  if (start != NULL && keeps(search, start)) return *start;
   const struct ex_budget *budget = search->budget;
   double t[EX_MAX_POINTS];
   struct ex_cuts one = shared(search), best = one;
@@ -331,7 +333,7 @@ static struct ex_cuts penalty(const struct search *search, const struct ex_cuts 
   ex__budget_penalty(budget, search->bound, start != NULL, search->work, t);
   try(search, from_ranks(budget, t), &best, &spent);
   try(search, one, &best, &spent);
-  if (start != NULL) try(search, *start, &best, &spent);
+  if (start != NULL) try(search, *start, &best, &spent); /* repaired */
   improve_by_pairs(search, &best, &spent);
   return best;
 }

@@ -112,7 +112,11 @@ struct ex_policy_class {
   /* Decides without looking at the answers: every sample goes the same way, so
    * what that costs is known, not estimated. (Outputs that are not finite go on.) */
   bool same_path;
-  bool fit_each; /* what is learned depends on the knob: anew for each candidate */
+  /* What is learned depends on the knob: anew for each candidate, whose values hold
+   * what was learned for the one before, as a start. A second fit with the same
+   * knobs changes nothing. EX_EINFEASIBLE: neither these knobs nor bolder ones can
+   * be had. */
+  bool fit_each;
   /* NULL: nothing to check. Values against the net: lists of the right length, and so on. */
   enum ex_status (*check)(const void *values, int32_t n_points, int32_t n_outputs,
                           struct ex_error *err);

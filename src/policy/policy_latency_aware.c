@@ -12,9 +12,9 @@
  * It is a rule and not one more search of calibrate for rules with thresholds,
  * because what is fitted depends on the bound, which is this rule's knob and no
  * other's, and because the network's user can name the bound. Each share is fitted
- * anew, from full depth down, and starts from the thresholds of the share before,
- * which is the paper's warm start over a list of requirements; fitting for the same
- * share again starts cold and gives the same.
+ * anew, from full depth down, and starts from the thresholds of the share before, as
+ * the paper's warm start does over a list of requirements; fitting for the same share
+ * again starts cold, and so does what was fitted for less.
  */
 #include "policy/budget.h"
 #include "policy/policy_threshold.h"
@@ -57,8 +57,8 @@ static bool candidate(void *values, int32_t n_points, int32_t index) {
 static enum ex_status solve(struct latency_aware *rule, const struct ex_budget *budget,
                             struct ex_error *err) {
   struct ex_cuts start, cuts;
-  bool warm = rule->thresholds.n == budget->n_exits && rule->fitted > 0 && rule->fitted < 1 &&
-              rule->fitted != rule->share;
+  bool warm = rule->thresholds.n == budget->n_exits && rule->fitted < 1 &&
+              rule->fitted > rule->share;
   if (warm) ex__budget_cuts(budget, rule->thresholds.value, &start);
   EX_TRY(ex__budget_solve(budget, rule->share, (enum ex_budget_search)rule->search,
                           warm ? &start : NULL, &cuts, err));
