@@ -34,7 +34,8 @@ static int64_t brute_force(const struct ex_budget *budget, double bound, int32_t
   do {
     struct ex_cuts cuts = {{0}};
     double threshold[EX_MAX_POINTS];
-    for (e = 0; e < budget->n_exits; e++) cuts.at[e] = (int32_t)((int64_t)budget->able[e] * at[e] / steps);
+    for (e = 0; e < budget->n_exits; e++)
+      cuts.at[e] = (int32_t)((int64_t)budget->able[e] * at[e] / steps);
     ex__budget_thresholds(budget, &cuts, 2, threshold); /* and equals with their equals */
     ex__budget_cuts(budget, threshold, &cuts);
     struct ex_spent spent = ex__budget_spent(budget, &cuts);
@@ -144,8 +145,9 @@ static void ends_of_the_range(void **state) {
     const double least = 110.0 / 410; /* a body and a head, of four and one */
     struct ex_spent spent = solved(&budget, least, (enum ex_budget_search)search, NULL, &cuts);
     assert_int_equal(spent.cost, 110 * 300);
-    assert_refused(ex__budget_solve(&budget, 0.26, (enum ex_budget_search)search, NULL, &cuts, &err),
-                   EX_EINFEASIBLE, &err, "cheapest that these exits allow is 0.268");
+    assert_refused(
+        ex__budget_solve(&budget, 0.26, (enum ex_budget_search)search, NULL, &cuts, &err),
+        EX_EINFEASIBLE, &err, "cheapest that these exits allow is 0.268");
   }
   ex__budget_free(&budget);
   ex__trace_free(trace);

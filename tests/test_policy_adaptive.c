@@ -22,9 +22,9 @@ static ex_policy fitted(const ex_trace *trace, const char *lambda, const char *k
 }
 
 struct figures {
-  double cost;          /* mean, 1: full depth */
-  double lost;          /* share that full depth would have got right */
-  int32_t first, last;  /* how many left there */
+  double cost;         /* mean, 1: full depth */
+  double lost;         /* share that full depth would have got right */
+  int32_t first, last; /* how many left there */
 };
 
 static struct figures replayed(const ex_policy *policy, const ex_trace *trace) {
@@ -50,7 +50,8 @@ static void the_price_moves_everybody(void **state) {
   ex_policy free = fitted(trace, "0", NULL, NULL), dear = fitted(trace, "1e9", NULL, NULL);
   assert_int_equal(replayed(&free, trace).first, 1000);
   assert_int_equal(replayed(&dear, trace).last, 1000);
-  assert_true(fabs(replayed(&dear, trace).cost - 1) < 1e-12); /* heads that nobody reads do not run */
+  assert_true(fabs(replayed(&dear, trace).cost - 1) <
+              1e-12); /* heads that nobody reads do not run */
   static const char *const prices[] = {"0.3", "1", "3", "10", "100"};
   double lost = 1, cost = 0;
   for (size_t p = 0; p < 5; p++) {
@@ -94,9 +95,12 @@ static void what_later_exits_cannot_mend_stops(void **state) {
 
 static void every_option_fits_and_decides(void **state) {
   (void)state;
-  static const char *const options[][2] = {{"downstream", "oracle"}, {"threshold", "exact"},
-                                           {"sweeps", "2"},          {"top", "2"},
-                                           {"top", "16"},            {"l2", "1e-2"}};
+  static const char *const options[][2] = {{"downstream", "oracle"},
+                                           {"threshold", "exact"},
+                                           {"sweeps", "2"},
+                                           {"top", "2"},
+                                           {"top", "16"},
+                                           {"l2", "1e-2"}};
   ex_trace *trace = fixture_trace(2, 800, 4, 10, 0.5, 3);
   for (size_t o = 0; o < sizeof options / sizeof *options; o++) {
     ex_policy policy = fitted(trace, "3", options[o][0], options[o][1]);

@@ -159,8 +159,15 @@ static void one_gate_is_that_of_brute_force(void **state) {
       feature[i] = ex__random_below(&random, 20);
       price[i] = ex__random_below(&random, 20) > feature[i] ? 1.5 : 0;
     }
-    struct ex_stopping problem = {.n = N, .n_exits = 1, .d = 1, .feature = feature, .price = price,
-                                  .way = way, .look = look, .look_off = look_off, .l2 = 1e-4,
+    struct ex_stopping problem = {.n = N,
+                                  .n_exits = 1,
+                                  .d = 1,
+                                  .feature = feature,
+                                  .price = price,
+                                  .way = way,
+                                  .look = look,
+                                  .look_off = look_off,
+                                  .l2 = 1e-4,
                                   .exact = true};
     struct ex_gate gate = {true, 0, {1}}, never = {false, 1, {0}};
     for (double at = -0.5; at < 21; at++) {

@@ -126,7 +126,8 @@ enum ex_status ex__budget_new(const ex_trace *trace, int32_t first, int32_t step
   int32_t n = (trace->n - first + step - 1) / step;
   size_t width = (size_t)trace->n_points + 1;
   *out = (struct ex_budget){.n_exits = trace->n_points - 1};
-  double *rows = ex__calloc((size_t)n * width, sizeof *rows), **row = ex__calloc((size_t)n, sizeof *row);
+  double *rows = ex__calloc((size_t)n * width, sizeof *rows),
+         **row = ex__calloc((size_t)n, sizeof *row);
   struct seen *seen = ex__calloc((size_t)n, sizeof *seen);
   bool ok = reserve(out, (size_t)n, (size_t)trace->n_points) && rows != NULL && row != NULL &&
             seen != NULL;

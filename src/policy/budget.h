@@ -24,16 +24,17 @@
 #include "policy/exit_costs.h"
 
 struct ex_budget {
-  int32_t n, n_exits;   /* samples that differ; exits before the last */
-  int64_t total;        /* samples with their copies */
+  int32_t n, n_exits; /* samples that differ; exits before the last */
+  int64_t total;      /* samples with their copies */
   struct ex_exit_costs costs;
-  double leave[EX_MAX_POINTS]; /* cost of leaving at an exit, all heads before it on; 1: full depth */
+  double
+      leave[EX_MAX_POINTS]; /* cost of leaving at an exit, all heads before it on; 1: full depth */
   int32_t able[EX_MAX_POINTS]; /* samples that have a score at the exit */
   int32_t *count;              /* [n] */
   uint8_t *right;              /* [n_exits + 1][n] */
   double *score;               /* [n_exits][n]; below 0: none, it never leaves there */
-  double *rank;                /* [n_exits][n], share of those below, in (0, 1); of none: far below */
-  int32_t *order, *place;      /* [n_exits][n]: samples, surest first; a sample's place in that */
+  double *rank;           /* [n_exits][n], share of those below, in (0, 1); of none: far below */
+  int32_t *order, *place; /* [n_exits][n]: samples, surest first; a sample's place in that */
 };
 
 /* From `n` samples first, first + step … of a labelled trace; scores are largest
@@ -61,8 +62,7 @@ bool ex__budget_keeps(const struct ex_budget *budget, int64_t cost, double bound
 /* Leave at or above thresholds [n_exits], and back; `off`: nobody reaches it. */
 void ex__budget_thresholds(const struct ex_budget *budget, const struct ex_cuts *cuts, double off,
                            double *threshold);
-void ex__budget_cuts(const struct ex_budget *budget, const double *threshold,
-                     struct ex_cuts *cuts);
+void ex__budget_cuts(const struct ex_budget *budget, const double *threshold, struct ex_cuts *cuts);
 
 /* ---- smooth (budget_smooth.c) ------------------------------------------------ */
 

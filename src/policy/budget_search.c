@@ -19,7 +19,8 @@ enum { PASSES = 8, PAIR_ROUNDS = 3, GRID = 48, BISECTIONS = 40 };
 struct search {
   const struct ex_budget *budget;
   double bound;
-  int32_t *leaves_at; /* [n]: where a sample that passes the exit leaves; −1: it never comes there */
+  int32_t
+      *leaves_at; /* [n]: where a sample that passes the exit leaves; −1: it never comes there */
   double *work;
 };
 
@@ -114,8 +115,8 @@ static bool settle(const struct search *search, int32_t exit, struct ex_cuts *cu
       if (later < 0) continue;
       any = true;
       sweep.now.cost -= budget->count[i] * (sweep.path[later] - sweep.path[exit]);
-      sweep.now.right += budget->count[i] * (budget->right[row + i] -
-                                             budget->right[(int64_t)later * budget->n + i]);
+      sweep.now.right += budget->count[i] *
+                         (budget->right[row + i] - budget->right[(int64_t)later * budget->n + i]);
     }
     if (any) offer(&sweep, sweep.now, at);
   }
@@ -366,6 +367,5 @@ enum ex_status ex__budget_solve(const struct ex_budget *budget, double bound,
   if (ok) solve(&run, search, start, out);
   ex__free(run.leaves_at);
   ex__free(run.work);
-  return ok ? EX_OK
-            : ex__fail(err, EX_ENOMEM, "budget: no memory for %d samples", (int)budget->n);
+  return ok ? EX_OK : ex__fail(err, EX_ENOMEM, "budget: no memory for %d samples", (int)budget->n);
 }

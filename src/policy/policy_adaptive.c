@@ -194,10 +194,11 @@ static enum ex_status check(const void *values, int32_t n_points, int32_t n_outp
   (void)n_outputs;
   int32_t rows = rule->gates.n_rows, columns = rule->gates.n_columns;
   if (rows == 0 || (rows == n_points - 1 && columns == 1 + n_features(rule))) return EX_OK;
-  return ex__fail(err, EX_EINVAL,
-                  "adaptive: gates has %d rows of %d; must have %d rows, one per exit but the last, "
-                  "of %d: a threshold and a weight per feature",
-                  (int)rows, (int)columns, (int)n_points - 1, 1 + (int)n_features(rule));
+  return ex__fail(
+      err, EX_EINVAL,
+      "adaptive: gates has %d rows of %d; must have %d rows, one per exit but the last, "
+      "of %d: a threshold and a weight per feature",
+      (int)rows, (int)columns, (int)n_points - 1, 1 + (int)n_features(rule));
 }
 
 /* Without weights the sum is 0, so a threshold above it lets nobody leave. */

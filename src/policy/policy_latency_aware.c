@@ -57,8 +57,8 @@ static bool candidate(void *values, int32_t n_points, int32_t index) {
 static enum ex_status solve(struct latency_aware *rule, const struct ex_budget *budget,
                             struct ex_error *err) {
   struct ex_cuts start, cuts;
-  bool warm = rule->thresholds.n == budget->n_exits && rule->fitted < 1 &&
-              rule->fitted > rule->share;
+  bool warm =
+      rule->thresholds.n == budget->n_exits && rule->fitted < 1 && rule->fitted > rule->share;
   if (warm) ex__budget_cuts(budget, rule->thresholds.value, &start);
   EX_TRY(ex__budget_solve(budget, rule->share, (enum ex_budget_search)rule->search,
                           warm ? &start : NULL, &cuts, err));
@@ -93,8 +93,9 @@ static struct ex_decision decide(const void *values, void *scratch, const struct
                                  const struct ex_observation *seen) {
   const struct latency_aware *rule = values;
   (void)scratch, (void)env;
-  bool leave = seen->point < seen->n_points - 1 &&
-               seen->answer.max_probability >= ex__threshold_at(&rule->thresholds, seen->point, off);
+  bool leave =
+      seen->point < seen->n_points - 1 &&
+      seen->answer.max_probability >= ex__threshold_at(&rule->thresholds, seen->point, off);
   return (struct ex_decision){leave ? EX_LEAVE : EX_GO_ON, seen->point};
 }
 

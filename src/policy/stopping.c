@@ -91,7 +91,8 @@ static bool regress(struct pass *pass, struct ex_gate *gate) {
   int32_t d = problem->d;
   double mean[EX_MAX_FEATURES], spread[EX_MAX_FEATURES], coefficient[1 + EX_MAX_FEATURES], most = 0;
   standardise(pass, mean, spread);
-  const struct ex_logistic regression = {pass->m, d, pass->x, pass->stop, pass->weight, problem->l2};
+  const struct ex_logistic regression = {pass->m,      d,          pass->x, pass->stop,
+                                         pass->weight, problem->l2};
   ex__logistic_fit(&regression, coefficient);
   *gate = (struct ex_gate){.on = true, .leave_at = -coefficient[0]};
   for (int32_t j = 0; j < d; j++) {
@@ -112,8 +113,8 @@ static bool regress(struct pass *pass, struct ex_gate *gate) {
 static double cut(struct pass *pass, struct ex_gate *gate) {
   for (int32_t s = 0; s < pass->m; s++) {
     const double *feature = feature_of(pass->problem, pass->exit, pass->sample[s]);
-    pass->scored[s] = (struct ex_scored){ex__gate_score(gate->weight, feature, pass->problem->d),
-                                         pass->gain[s]};
+    pass->scored[s] =
+        (struct ex_scored){ex__gate_score(gate->weight, feature, pass->problem->d), pass->gain[s]};
   }
   struct ex_cut best = ex__best_cut(pass->scored, pass->m);
   gate->leave_at = best.at;
@@ -199,7 +200,8 @@ static void step_back_as_oracle(struct pass *pass) {
 static void begin_at_the_end(struct pass *pass) {
   const struct ex_stopping *problem = pass->problem;
   int32_t last = problem->n_exits;
-  for (int32_t i = 0; i < problem->n; i++) pass->ahead[i] = problem->way[last] + problem->look[last];
+  for (int32_t i = 0; i < problem->n; i++)
+    pass->ahead[i] = problem->way[last] + problem->look[last];
 }
 
 static struct ex_gate cheaper(const struct pass *pass, const struct ex_gate *gate,

@@ -44,17 +44,17 @@ struct ex_gate {
   double weight[EX_MAX_FEATURES]; /* [d]; the largest has size 1, or all are 0 */
 };
 
-struct ex_stopping { /* everything is borrowed */
-  int32_t n, n_exits, d;   /* n ≥ 1 samples; exits before the last, ≥ 0; features, ≥ 1 */
-  const double *feature;   /* [n_exits][n][d]; finite where the price is */
-  const double *price;     /* [n_exits][n], ≥ 0; INFINITY: nobody can stop here */
-  const double *way;       /* [n_exits + 1], from the exit before to here, heads left out */
-  const double *look;      /* [n_exits + 1], the exit's head */
-  const double *look_off;  /* [n_exits + 1], what is paid at an exit that is off */
-  double l2;               /* of the regression, > 0 */
-  bool exact;              /* thresholds by exact risk, not by the regression alone */
-  bool oracle;             /* what lies ahead is what an oracle would spend (optimistic) */
-  int32_t sweeps;          /* ≥ 0 */
+struct ex_stopping {      /* everything is borrowed */
+  int32_t n, n_exits, d;  /* n ≥ 1 samples; exits before the last, ≥ 0; features, ≥ 1 */
+  const double *feature;  /* [n_exits][n][d]; finite where the price is */
+  const double *price;    /* [n_exits][n], ≥ 0; INFINITY: nobody can stop here */
+  const double *way;      /* [n_exits + 1], from the exit before to here, heads left out */
+  const double *look;     /* [n_exits + 1], the exit's head */
+  const double *look_off; /* [n_exits + 1], what is paid at an exit that is off */
+  double l2;              /* of the regression, > 0 */
+  bool exact;             /* thresholds by exact risk, not by the regression alone */
+  bool oracle;            /* what lies ahead is what an oracle would spend (optimistic) */
+  int32_t sweeps;         /* ≥ 0 */
 };
 
 static inline double ex__gate_score(const double *weight, const double *feature, int32_t d) {
