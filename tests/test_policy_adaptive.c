@@ -155,6 +155,34 @@ static void fitting_takes_under_two_seconds(void **state) {
   ex__trace_free(trace);
 }
 
+/* Beyond the softmax, which the answer has paid for. */
+static void deciding_takes_no_time(void **state) {
+  (void)state;
+  static const int32_t classes[] = {10, 1000};
+  static const double most[] = {1000, 5000};
+  for (int32_t k = 0; k < 2; k++) {
+    ex_trace *trace = fixture_trace(6, 500, 3, classes[k], 0.5, 3);
+    ex_policy policy;
+    struct ex_error err;
+    assert_ok(ex__policy_init(&policy, "adaptive", 3, classes[k], &err), &err);
+    assert_ok(ex__policy_set(&policy, "gates", "0.99,1,0,0,0,0,0;0.9,1,0.1,-0.1,1,1,1", &err),
+              &err);
+    struct ex_outcome outcomes[500];
+    double ns = 1e18;
+    for (int32_t round = 0; round < 20; round++) { /* the best: the machine may be busy */
+      int64_t begin = ex__now_ns(), decisions = 0;
+      ex__policy_replay(&policy, trace, NULL, outcomes);
+      int64_t end = ex__now_ns();
+      for (int32_t i = 0; i < 500; i++) decisions += outcomes[i].point + 1;
+      ns = fmin(ns, (double)(end - begin) / (double)decisions);
+    }
+    assert_true(outcomes[0].point > 0);
+    print_message("%d classes: %.0f ns per decision\n", (int)classes[k], ns);
+    assert_true(ns < most[k]);
+    ex__trace_free(trace);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_price_moves_everybody),
@@ -163,6 +191,7 @@ int main(void) {
       cmocka_unit_test(degenerate_traces),
       cmocka_unit_test(values_of_other_networks_are_refused),
       cmocka_unit_test(fitting_takes_under_two_seconds),
+      cmocka_unit_test(deciding_takes_no_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,7 +163,7 @@ void ex__budget_free(struct ex_budget *budget) {
 /* ---- hard thresholds -------------------------------------------------------- */
 
 struct ex_spent ex__budget_spent(const struct ex_budget *budget, const struct ex_cuts *cuts) {
-  int64_t path[EX_MAX_POINTS], sum = 0;
+  int64_t path[EX_MAX_POINTS] = {0}, sum = 0;
   struct ex_spent spent = {0, 0};
   int32_t last = budget->n_exits;
   for (int32_t p = 0; p <= last; p++) {

@@ -24,7 +24,8 @@
 
 enum { BLOCK = 256, ROUNDS = 7, INNER = 5, BACKTRACKS = 12 };
 
-static const double FIRST_ALPHA = 10, LAST_ALPHA = 40;
+static const double steepness[] = {10, 20, 40};
+enum { STAGES = sizeof steepness / sizeof *steepness };
 static const double FIRST_RHO = 2, RHO_GROWS = 2.5;
 static const double STILL = 1e-4; /* a round that moves no threshold by more is the last */
 
@@ -133,8 +134,8 @@ static void minimise(const struct method *method, double *t) {
 void ex__budget_penalty(const struct ex_budget *budget, double bound, bool warm, double *work,
                         double *t) {
   double anchor[EX_MAX_POINTS];
-  for (double alpha = warm ? LAST_ALPHA : FIRST_ALPHA; alpha <= LAST_ALPHA; alpha *= 2) {
-    struct method method = {budget, bound, alpha, FIRST_RHO, 0, anchor, work};
+  for (int32_t stage = warm ? STAGES - 1 : 0; stage < STAGES; stage++) {
+    struct method method = {budget, bound, steepness[stage], FIRST_RHO, 0, anchor, work};
     for (int32_t r = 0; r < ROUNDS; r++, method.rho *= RHO_GROWS) {
       double most = 0;
       method.gamma = 2 + method.rho / 16; /* grows with the penalty's own curvature */
