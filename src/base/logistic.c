@@ -112,7 +112,7 @@ static void solve(double *a, int32_t size, double *x) {
 static bool move(const struct ex_logistic *problem, double loss, const double *gradient,
                  const double *step, double *coefficient) {
   int32_t size = 1 + problem->d;
-  double promised = 0, length = 1, tried[SIZE];
+  double promised = 0, length = 1, tried[SIZE] = {0};
   for (int32_t j = 0; j < size; j++) promised += gradient[j] * step[j];
   if (promised <= SEEN * fmax(1, loss)) {
     for (int32_t j = 0; j < size; j++) coefficient[j] -= step[j];
@@ -130,7 +130,7 @@ static bool move(const struct ex_logistic *problem, double loss, const double *g
 
 void ex__logistic_fit(const struct ex_logistic *problem, double *coefficient) {
   int32_t size = 1 + problem->d;
-  double gradient[SIZE], hessian[SIZE * SIZE], step[SIZE];
+  double gradient[SIZE], hessian[SIZE * SIZE], step[SIZE] = {0};
   for (int32_t j = 0; j < size; j++) coefficient[j] = 0;
   for (int32_t s = 0; s < MAX_STEPS; s++) {
     double loss = ex__logistic_loss(problem, coefficient, gradient, hessian), most = 0;
