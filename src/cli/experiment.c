@@ -23,8 +23,15 @@
 #include "cli/open.h"
 #include "cli/training.h"
 #include "report/evaluation.h"
+#include "report/rules.h"
 
-enum { MAX_PATH = 512, MAX_KEPT = 4 << 20, MAX_EXECUTABLE = 1 << 30, TIMED_SAMPLES = 1000 };
+enum {
+  MAX_RULES = 16,
+  MAX_PATH = 512,
+  MAX_KEPT = 4 << 20,
+  MAX_EXECUTABLE = 1 << 30,
+  TIMED_SAMPLES = 1000
+};
 
 struct work {
   const struct experiment *experiment;
@@ -77,7 +84,10 @@ static enum ex_status describe(struct work *work, struct ex_error *err) {
                 settings(experiment, work->run), "calibrate", calibration(experiment, work->run),
                 "seed", (json_int_t)experiment->seed, "threads", (int)experiment->threads, "quick",
                 (int)experiment->quick, "build", build);
-  return work->of != NULL ? EX_OK : ex__fail(err, EX_ENOMEM, "reproduce: out of memory");
+  if (work->of == NULL) return ex__fail(err, EX_ENOMEM, "reproduce: out of memory");
+  json_t *rules = json_object_get(work->run, "rules");
+  if (rules != NULL) json_object_set(work->of, "rules", rules);
+  return EX_OK;
 }
 
 static enum ex_status make_paths(struct work *work, struct ex_error *err) {
@@ -220,9 +230,39 @@ static enum ex_status evaluate_opened(const struct work *work, struct opened *op
   return ex__evaluate(&job, &opened->evaluation, err);
 }
 
+/* Rules that the run names, on this one network: their figures under every
+ * constraint of report/rules, the drop that was calibrated for first. */
+static enum ex_status compare_rules(const struct work *work, struct opened *opened,
+                                    struct ex_error *err) {
+  const json_t *rules = json_object_get(work->of, "rules"), *name;
+  const char *names[MAX_RULES + 1] = {NULL};
+  size_t i;
+  if (rules == NULL) return EX_OK;
+  json_array_foreach(rules, i, name) {
+    if (i == MAX_RULES || !json_is_string(name))
+      return ex__fail(err, EX_EINVAL, "run \"%.64s\": \"rules\" must have at most %d names",
+                      work->experiment->run, (int)MAX_RULES);
+    names[i] = json_string_value(name);
+  }
+  const json_t *drop = json_object_get(json_object_get(work->of, "calibrate"), "max-drop");
+  const struct ex_rules_job job = {
+      .model = opened->model,
+      .data = opened->data,
+      .names = names,
+      .constraint = {EX_CONSTRAINT_DROP, drop != NULL ? json_number_value(drop) : 0.5},
+      .threads = work->experiment->threads,
+      .progress = work->experiment->progress};
+  json_t *compared;
+  EX_TRY(ex__rules_compare(&job, &compared, err));
+  json_object_set(opened->evaluation->json, "rules", json_object_get(compared, "by_rule"));
+  json_decref(compared);
+  return EX_OK;
+}
+
 static enum ex_status evaluate(const struct work *work, json_t **out, struct ex_error *err) {
   struct opened opened = {0};
   enum ex_status status = evaluate_opened(work, &opened, err);
+  if (status == EX_OK) status = compare_rules(work, &opened, err);
   if (status == EX_OK) *out = json_incref(opened.evaluation->json);
   ex__evaluation_free(opened.evaluation);
   ex__data_free(opened.data);

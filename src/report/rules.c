@@ -14,7 +14,7 @@
 #include "calibrate/estimate.h"
 #include "report/evaluation_facts.h"
 
-enum { MAX_RULES = 32, WARM_UP = 20, REPORT_EVERY = 64 };
+enum { MAX_RULES = 32, MAX_LABEL = 128, WARM_UP = 20, REPORT_EVERY = 64 };
 
 /* What the rules are held against after the constraint that was asked for. */
 static const struct ex_constraint others[] = {
@@ -31,7 +31,7 @@ struct fitted {
 };
 
 struct rule {
-  const struct ex_policy_class *class;
+  const char *label; /* "margin", "latency-aware:search=shared"; borrowed */
   struct fitted fitted[N_CONSTRAINTS];
   struct ex_error why; /* it was refused where it should keep the first constraint */
   /* Under the first constraint, on test: */
@@ -97,20 +97,38 @@ static enum ex_status record_all(struct work *work, struct ex_error *err) {
   return record(work, EX_SPLIT_TEST, &cost, &work->test, err);
 }
 
-static enum ex_status add_rule(struct work *work, const struct ex_policy_class *class,
-                               struct ex_error *err) {
+static enum ex_status add_rule(struct work *work, const char *label, struct ex_error *err) {
   if (work->n == MAX_RULES)
     return ex__fail(err, EX_EINVAL, "compare: more than %d rules", MAX_RULES);
-  work->rules[work->n++].class = class;
+  work->rules[work->n++].label = label;
+  return EX_OK;
+}
+
+/* A name, and values that are set: NAME:KEY=VALUE:KEY=VALUE… */
+static enum ex_status make_policy(const char *label, int32_t n_points, int32_t n_outputs,
+                                  ex_policy *out, struct ex_error *err) {
+  char text[MAX_LABEL], *rest = text;
+  if (strlen(label) >= MAX_LABEL)
+    return ex__fail(err, EX_EINVAL, "rule \"%.40s…\": must have at most %d characters", label,
+                    MAX_LABEL - 1);
+  strcpy(text, label);
+  EX_TRY(ex__policy_init(out, strtok_r(rest, ":", &rest), n_points, n_outputs, err));
+  for (char *set; (set = strtok_r(rest, ":", &rest)) != NULL;) {
+    char *value = strchr(set, '=');
+    if (value == NULL)
+      return ex__fail(err, EX_EINVAL, "rule \"%s\": must have the form NAME:KEY=VALUE", label);
+    *value++ = '\0';
+    EX_TRY(ex__policy_set(out, set, value, err));
+  }
   return EX_OK;
 }
 
 static enum ex_status add_named(struct work *work, const char *const *names, struct ex_error *err) {
+  const ex_net *net = work->job->model->net;
   for (int32_t i = 0; names[i] != NULL; i++) {
-    const struct ex_policy_class *class = ex__policy_find(names[i]);
     ex_policy unused;
-    if (class == NULL) return ex__policy_init(&unused, names[i], 2, 2, err); /* lists the known */
-    EX_TRY(add_rule(work, class, err));
+    EX_TRY(make_policy(names[i], net->n_points, net->n_outputs, &unused, err));
+    EX_TRY(add_rule(work, names[i], err));
   }
   return EX_OK;
 }
@@ -121,7 +139,7 @@ static enum ex_status choose_rules(struct work *work, struct ex_error *err) {
   if (work->job->names != NULL) return add_named(work, work->job->names, err);
   for (int32_t i = 0; ex__policy_at(i) != NULL; i++) {
     bool deployable = (ex__policy_at(i)->needs & EX_POLICY_NEEDS_TARGET) == 0;
-    if (deployable) EX_TRY(add_rule(work, ex__policy_at(i), err));
+    if (deployable) EX_TRY(add_rule(work, ex__policy_at(i)->name, err));
   }
   return EX_OK;
 }
@@ -136,8 +154,8 @@ static enum ex_status fit(struct work *work, const struct rule *rule,
   const struct ex_calibrate_options options = {.constraint = *constraint};
   struct ex_calibration calibration = {.receipt = NULL};
   ex_policy policy;
-  enum ex_status status = ex__policy_init(&policy, rule->class->name, work->select->n_points,
-                                          work->select->n_outputs, why);
+  enum ex_status status =
+      make_policy(rule->label, work->select->n_points, work->select->n_outputs, &policy, why);
   if (status == EX_OK)
     status = ex__calibrate(&policy, work->select, work->certify, &options, &calibration, why);
   if (status == EX_OK) {
@@ -235,7 +253,7 @@ static enum ex_status time_rule(struct rule *rule, const float *x, int32_t sampl
   return ex__fail(err, EX_EBACKEND,
                   "compare: %s, sample %d: the engine answered at exit %d for %lld multiply-adds, "
                   "replay at exit %d for %lld; they must agree",
-                  rule->class->name, (int)sample, (int)result.exit, (long long)result.macs,
+                  rule->label, (int)sample, (int)result.exit, (long long)result.macs,
                   (int)replayed->answer, (long long)replayed->macs);
 }
 
@@ -297,12 +315,12 @@ static void put_times(const struct work *work, struct rule *rule, json_t *json) 
 static json_t *rule_json(const struct work *work, struct rule *rule) {
   const struct ex_estimate *test = &rule->fitted[0].test;
   if (!rule->fitted[0].ok)
-    return json_pack("{s:s, s:s}", "policy", rule->class->name, "refused", rule->why.text);
-  json_t *json =
-      json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:b, s:o}", "policy", rule->class->name, "accuracy",
-                test->accuracy, "drop", test->drop, "mean_macs", test->macs, "macs_share",
-                test->macs / test->full_macs, "risk", rule->risk, "met", (int)rule->fitted[0].met,
-                "values", ex__param_to_json(rule->class->params, rule->fitted[0].policy.values));
+    return json_pack("{s:s, s:s}", "policy", rule->label, "refused", rule->why.text);
+  json_t *json = json_pack(
+      "{s:s, s:f, s:f, s:f, s:f, s:f, s:b, s:o}", "policy", rule->label, "accuracy", test->accuracy,
+      "drop", test->drop, "mean_macs", test->macs, "macs_share", test->macs / test->full_macs,
+      "risk", rule->risk, "met", (int)rule->fitted[0].met, "values",
+      ex__param_to_json(rule->fitted[0].policy.class->params, rule->fitted[0].policy.values));
   if (json != NULL) put_times(work, rule, json);
   return json;
 }
@@ -344,7 +362,7 @@ static json_t *best_json(const struct work *work) {
     }
     const struct ex_estimate *certify = &rule->fitted[c].certify;
     json_array_append_new(all, json_pack("{s:o, s:s, s:f, s:f, s:f}", "constraint", constraint,
-                                         "policy", rule->class->name, "accuracy", certify->accuracy,
+                                         "policy", rule->label, "accuracy", certify->accuracy,
                                          "drop", certify->drop, "macs_share",
                                          certify->macs / certify->full_macs));
   }
@@ -367,9 +385,40 @@ static json_t *curves_json(const struct work *work) {
     json_t *curve = json_array();
     for (int32_t p = 0; p < n; p++)
       json_array_append_new(curve, json_pack("[f, f]", point[p][0], point[p][1]));
-    json_object_set_new(curves, work->rules[i].class->name, curve);
+    json_object_set_new(curves, work->rules[i].label, curve);
   }
   return curves;
+}
+
+/* Of one rule, under all constraints of a kind, what was asked for first. */
+static json_t *by_kind(const struct work *work, const struct rule *rule,
+                       enum ex_constraint_kind kind) {
+  json_t *list = json_array();
+  for (int32_t c = 0; c < work->n_constraints; c++) {
+    const struct fitted *fitted = &rule->fitted[c];
+    const struct ex_estimate *test = &fitted->test;
+    if (work->constraint[c].kind != kind) continue;
+    json_t *item = json_pack("{s:f}", "value", work->constraint[c].value);
+    if (fitted->ok)
+      json_object_update_new(
+          item, json_pack("{s:f, s:f, s:f, s:b}", "accuracy", test->accuracy, "drop", test->drop,
+                          "macs_share", test->macs / test->full_macs, "met", (int)fitted->met));
+    json_array_append_new(list, item);
+  }
+  return list;
+}
+
+static json_t *by_rule(const struct work *work) {
+  json_t *rules = json_object();
+  for (int32_t i = 0; i < work->n; i++) {
+    const struct rule *rule = &work->rules[i];
+    json_object_set_new(rules, rule->label,
+                        json_pack("{s:o, s:o, s:o}", "drop",
+                                  by_kind(work, rule, EX_CONSTRAINT_DROP), "macs",
+                                  by_kind(work, rule, EX_CONSTRAINT_MACS), "latency",
+                                  by_kind(work, rule, EX_CONSTRAINT_LATENCY)));
+  }
+  return rules;
 }
 
 static json_t *tell(const struct work *work) {
@@ -380,11 +429,11 @@ static json_t *tell(const struct work *work) {
     right += test->answer[ex__trace_at(test, test->n_points - 1, i)].label == test->target[i];
   for (int32_t i = 0; i < work->n; i++)
     json_array_append_new(rules, rule_json(work, &work->rules[i]));
-  return json_pack("{s:o, s:i, s:{s:f, s:I}, s:o, s:o, s:o}", "constraint",
+  return json_pack("{s:o, s:i, s:{s:f, s:I}, s:o, s:o, s:o, s:o}", "constraint",
                    constraint_json(&work->job->constraint), "n", (int)test->n, "full", "accuracy",
                    (double)right / test->n, "macs",
                    (json_int_t)test->cost.direct_macs[test->n_points - 1], "rules", rules, "best",
-                   best_json(work), "curves", curves_json(work));
+                   best_json(work), "curves", curves_json(work), "by_rule", by_rule(work));
 }
 
 enum ex_status ex__rules_compare(const struct ex_rules_job *job, json_t **out,

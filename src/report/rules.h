@@ -19,8 +19,9 @@
 struct ex_rules_job { /* everything is borrowed */
   const ex_model *model;
   const ex_data *data;      /* with select, certify and test, all labelled */
-  const char *const *names; /* of the rules, NULL-terminated; NULL: every rule of the register that
-                               could be deployed */
+  const char *const *names; /* of the rules, NULL-terminated, each with values that are set where
+                               wanted, NAME:KEY=VALUE:KEY=VALUE…; NULL: every rule of the register
+                               that could be deployed */
   struct ex_constraint constraint;
   int32_t threads;
   int32_t timed_samples; /* 0: no wall clock */
@@ -30,7 +31,8 @@ struct ex_rules_job { /* everything is borrowed */
 /* *out, owned by the caller: {constraint: {kind, value, unit}, n, full: {accuracy, macs},
  * rules: [{policy, accuracy, drop, mean_macs, macs_share, mean_ns, p99_ns, risk, met, values} or
  * {policy, refused}…], best: [{constraint, policy, met, accuracy, drop, macs_share}…], curves:
- * {policy: [[macs_share, accuracy]…]}}. `risk`: share of the samples that are answered otherwise
+ * {policy: [[macs_share, accuracy]…]}, by_rule: {policy: {drop, macs, latency: [{value, accuracy,
+ * drop, macs_share, met} or {value}, where it was refused…]}}}. `risk`: share of the samples that are answered otherwise
  * than full depth does. Times are nanoseconds, null where they were not taken; figures of `rules`
  * and `curves` are of test, those of `best`, whose first is of the job's constraint, of certify. */
 enum ex_status ex__rules_compare(const struct ex_rules_job *job, json_t **out,
