@@ -34,6 +34,11 @@ for key in accuracy mean_macs mean_ns p99_ns risk; do
 done
 [ "$(head -c 1 list)" = '[' ] || fail 'not a list'
 
+"$EXEUNT" compare m.safetensors -q -t 1 --timed 0 --max-macs 0.8 \
+  --policies latency-aware,latency-aware:search=shared >out 2>&1 || fail "$(cat out)"
+grep -q '^latency-aware:search=shared  *[0-9.]* %' out || fail "a value was not set: $(cat out)"
+"$EXEUNT" compare m.safetensors -q --policies latency-aware:search=luck >out 2>&1 && fail 'luck'
+grep -q 'search.*luck' out || fail "$(cat out)"
 "$EXEUNT" compare m.safetensors -q --policies margin,nosuch >out 2>&1 && fail 'an unknown rule'
 grep -q '"nosuch" is unknown; must be one of entropy' out || fail "$(cat out)"
 "$EXEUNT" compare m.safetensors -q --max-drop 1 --max-macs 1 >out 2>&1 && fail 'two constraints'

@@ -24,7 +24,7 @@ struct options {
 
 static const struct option_spec table[] = {
     {"policies", 'p', OPTION_TEXT, offsetof(struct options, policies), "NAMES", 0, 0, NULL,
-     "Rules to compare, separated by commas; default all."},
+     "Rules to compare, separated by commas; NAME:KEY=VALUE sets a value of one; default all."},
     {"max-drop", 0, OPTION_REAL, offsetof(struct options, max_drop), "POINTS", 0, 100, NULL,
      "At most this many percentage points of accuracy below full depth; 0.5 where no constraint "
      "is given."},
