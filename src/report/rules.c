@@ -111,7 +111,7 @@ static enum ex_status make_policy(const char *label, int32_t n_points, int32_t n
   if (strlen(label) >= MAX_LABEL)
     return ex__fail(err, EX_EINVAL, "rule \"%.40s…\": must have at most %d characters", label,
                     MAX_LABEL - 1);
-  strcpy(text, label);
+  memcpy(text, label, strlen(label) + 1);
   EX_TRY(ex__policy_init(out, strtok_r(rest, ":", &rest), n_points, n_outputs, err));
   for (char *set; (set = strtok_r(rest, ":", &rest)) != NULL;) {
     char *value = strchr(set, '=');
