@@ -124,6 +124,19 @@ EX_API enum ex_status ex_engine_new(const ex_model *model, const struct ex_engin
                                     ex_engine **engine, struct ex_error *err);
 EX_API void ex_engine_free(ex_engine *engine);
 
+/* What the requests that follow ask for, until it is said anew. */
+struct ex_request {
+  size_t size; /* set to sizeof(struct ex_request) */
+  /* Classes, from 0, that alone may leave early, within those that the policy was
+   * calibrated for; all else goes to the last exit. NULL: the policy's own. */
+  const int32_t *classes; /* [n_classes], copied */
+  int32_t n_classes;      /* 0 … 32 */
+};
+/* NULL: nothing in particular, as in a new engine. EX_EUNSUPPORTED where classes are
+ * named and the policy's rule knows none of interest; EX_EINVAL where one is not the
+ * model's, or there are too many. After an error everything is as it was. */
+EX_API enum ex_status ex_engine_request(ex_engine *engine, const struct ex_request *request);
+
 /* One sample. x [product of dim], raw values as the model was trained on (the
  * engine applies the model's pre-processing). An exit whose output is not
  * finite is passed by; EX_ENOTFINITE where the last one's is not: then label

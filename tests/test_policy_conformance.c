@@ -238,7 +238,7 @@ static void nobody_passes_the_last_point_allowed(void **state) {
     int32_t n = make_variants(class, trace, variants);
     for (int32_t v = 0; v < n; v++)
       for (int32_t most = 0; most < POINTS; most++) {
-        struct ex_env env = {INT64_MAX, most, -1};
+        struct ex_env env = {.time_left_ns = INT64_MAX, .max_point = most, .target = -1};
         ex__policy_replay(&variants[v], trace, &env, outcomes);
         for (int32_t i = 0; i < N; i++) assert_true(outcomes[i].point <= most);
       }
@@ -331,7 +331,7 @@ static void thresholds_mean_what_the_score_says(void **state) {
     if (class->score == NULL) continue;
     ex_policy policy;
     struct ex_error err;
-    struct ex_env env = {INT64_MAX, 1, -1};
+    struct ex_env env = {.time_left_ns = INT64_MAX, .max_point = 1, .target = -1};
     _Alignas(16) unsigned char scratch[EX_MAX_POLICY_SCRATCH];
     assert_ok(ex__policy_init(&policy, class->name, 2, OUTPUTS, &err), &err);
     ex__policy_thresholds(&policy)->n = 1;
@@ -361,7 +361,7 @@ static void leaving_by_score_has_no_memory(void **state) {
     if (class->score == NULL) continue;
     ex_policy variants[MAX_VARIANTS];
     struct ex_outcome outcomes[N];
-    struct ex_env env = {INT64_MAX, POINTS - 1, -1};
+    struct ex_env env = {.time_left_ns = INT64_MAX, .max_point = POINTS - 1, .target = -1};
     int32_t n = make_variants(class, trace, variants);
     for (int32_t v = 0; v < n; v++) {
       ex__policy_replay(&variants[v], trace, NULL, outcomes);

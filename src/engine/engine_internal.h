@@ -52,7 +52,9 @@ struct ex_engine {
   const ex_net *net;
   ex_policy policy;
   bool has_policy, ready_input;
-  bool gates; /* the policy reads them: else they do not run */
+  bool gates;            /* the policy reads them: else they do not run */
+  bool asks_for_classes; /* a request named `classes` [n_classes] */
+  int32_t n_classes, classes[EX_MAX_LIST];
   int32_t n_workers, max_batch;
   int64_t features;                 /* of one input */
   ex_plan *plan;                    /* NULL where nothing is timed */
@@ -85,6 +87,8 @@ void ex__engine_enter(const ex_engine *engine, struct ex_engine_worker *worker,
  * answer needs, and its gate. */
 void ex__engine_stage(const ex_engine *engine, struct ex_engine_worker *worker, int32_t stage,
                       struct ex_engine_sample *const *samples, int32_t n);
+/* What surrounds a request without a deadline: the classes that it asked for. */
+struct ex_env ex__engine_env(const ex_engine *engine);
 /* What the policy is shown at the point that was looked at last. */
 struct ex_observation ex__engine_observe(const ex_engine *engine,
                                          const struct ex_engine_sample *sample);

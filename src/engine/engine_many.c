@@ -134,8 +134,7 @@ static void give_back(struct ex_engine_queues *queues, const struct micro_batch 
 static void run_batch(struct ex_engine_queues *queues, struct ex_engine_worker *worker,
                       const struct micro_batch *batch) {
   ex_engine *engine = queues->engine;
-  const struct ex_env env = {
-      .time_left_ns = INT64_MAX, .max_point = engine->net->n_points - 1, .target = -1};
+  const struct ex_env env = ex__engine_env(engine);
   if (batch->stage == 0)
     for (int32_t i = 0; i < batch->n; i++)
       ex__engine_enter(engine, worker, batch->sample[i],

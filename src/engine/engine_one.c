@@ -9,11 +9,6 @@
  */
 #include "engine/engine_internal.h"
 
-static struct ex_env unlimited(const ex_engine *engine) {
-  return (struct ex_env){
-      .time_left_ns = INT64_MAX, .max_point = engine->net->n_points - 1, .target = -1};
-}
-
 /* Runs on until the next point has been looked at. */
 static void arrive(ex_engine *engine, struct ex_engine_sample *sample) {
   while (!ex__engine_arrived(sample))
@@ -50,7 +45,7 @@ static void show(const ex_engine *engine, const struct ex_engine_sample *sample,
 static enum ex_status run(ex_engine *engine, const float *x, ex_engine_watcher *watch,
                           void *context, struct ex_result *result) {
   struct ex_engine_sample *sample = &engine->samples[0];
-  const struct ex_env env = unlimited(engine);
+  const struct ex_env env = ex__engine_env(engine);
   ex__engine_open(engine, &engine->lone, 1);
   ex__engine_enter(engine, &engine->lone, sample, x);
   do {
@@ -125,7 +120,7 @@ static int32_t best_answer(const struct ex_engine_sample *sample) {
 static bool go_on(ex_engine *engine, struct ex_engine_sample *sample, int64_t time_left_ns) {
   if (sample->exit >= 0) return false;
   if (sample->point >= 0 && !sample->asked && engine->has_policy) {
-    struct ex_env env = unlimited(engine);
+    struct ex_env env = ex__engine_env(engine);
     env.time_left_ns = time_left_ns;
     ex__engine_decide(engine, &engine->lone, sample, &env);
   } else if (ex__engine_arrived(sample) && sample->point < engine->net->n_points - 1) {

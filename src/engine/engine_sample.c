@@ -123,6 +123,14 @@ void ex__engine_stage(const ex_engine *engine, struct ex_engine_worker *worker, 
   if (engine->point_of[stage] >= 0) run_point(engine, worker, engine->point_of[stage], samples, n);
 }
 
+struct ex_env ex__engine_env(const ex_engine *engine) {
+  return (struct ex_env){.time_left_ns = INT64_MAX,
+                         .max_point = engine->net->n_points - 1,
+                         .target = -1,
+                         .classes = engine->asks_for_classes ? engine->classes : NULL,
+                         .n_classes = engine->n_classes};
+}
+
 struct ex_observation ex__engine_observe(const ex_engine *engine,
                                          const struct ex_engine_sample *sample) {
   const ex_net *net = engine->net;

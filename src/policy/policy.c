@@ -129,7 +129,7 @@ bool ex__policy_read(const ex_policy *policy, const void *scratch,
   if (seen->point == seen->n_points - 1 || seen->answer.label < 0) return false;
   if (class->read != NULL) {
     *reading = class->read(policy->values, scratch, seen);
-    return true;
+    return reading->what != NULL;
   }
   if (class->score == NULL) return false;
   const struct ex_list *list = ex__policy_thresholds_of(policy);

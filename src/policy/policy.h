@@ -56,14 +56,18 @@ struct ex_observation {
 
 /* What the surroundings allow; "unlimited" is the value in brackets. */
 struct ex_env {
-  int64_t time_left_ns; /* [INT64_MAX] */
-  int32_t max_point;    /* last point that may be run [n_points − 1] */
-  int32_t target;       /* the true class, on labelled traces only [−1]: the oracle reads it */
+  int64_t time_left_ns;   /* [INT64_MAX] */
+  int32_t max_point;      /* last point that may be run [n_points − 1] */
+  int32_t target;         /* the true class, on labelled traces only [−1]: the oracle reads it */
+  const int32_t *classes; /* [n_classes] of the request, which alone may leave early, within those
+                             of the rule [NULL: the rule's own] */
+  int32_t n_classes;
 };
 
 enum ex_policy_need {
-  EX_POLICY_NEEDS_GATE = 1,  /* gates run, and are charged, for these rules alone */
-  EX_POLICY_NEEDS_TARGET = 2 /* replay only, never in an engine */
+  EX_POLICY_NEEDS_GATE = 1,   /* gates run, and are charged, for these rules alone */
+  EX_POLICY_NEEDS_TARGET = 2, /* replay only, never in an engine */
+  EX_POLICY_READS_CLASSES = 4 /* minds the classes of a request */
 };
 
 /* What a rule is fitted on: the samples first, first + step, … of a trace whose
@@ -76,7 +80,7 @@ struct ex_policy_fit {
 
 /* What a decision was taken by, for a person. */
 struct ex_reading {
-  const char *what; /* "entropy", "equal answers in a row" */
+  const char *what; /* "entropy", "equal answers in a row"; NULL: by nothing that is a number */
   double value, threshold;
   bool below; /* leaves below the threshold; else at or above it */
 };
