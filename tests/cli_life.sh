@@ -80,6 +80,18 @@ grep -qE '^ +(max-probability|entropy) .*, leaves (from|below) .*multiply-adds s
 check 'predict, text' "$EXEUNT" predict a.safetensors two.npy
 grep -qE 'two.npy \[1\]: .*exit [1-4] of 4, confidence' out || { echo 'predict'; cat out; failed=1; }
 
+# Classes by label and by number; rules without any say so.
+cp a.safetensors classes.safetensors
+check 'calibrate, classes' "$EXEUNT" calibrate classes.safetensors -q --policy classy \
+  --classes Sneaker,8 --max-drop 20
+check 'predict, classes' "$EXEUNT" predict classes.safetensors two.npy --classes Bag
+"$EXEUNT" predict classes.safetensors two.npy --classes Hat >out 2>&1
+[ $? = 1 ] && grep -q 'class "Hat" is unknown; must be a number below 10 or one of T-shirt' out ||
+  { echo 'an unknown class was not refused'; cat out; failed=1; }
+"$EXEUNT" predict a.safetensors two.npy --classes Bag >out 2>&1
+[ $? = 1 ] && grep -q 'knows no classes of interest' out ||
+  { echo 'a rule without classes took some'; cat out; failed=1; }
+
 cp a.safetensors broken.safetensors
 printf '\x01' | dd of=broken.safetensors bs=1 seek=$(($(stat -c %s broken.safetensors) - 40)) conv=notrunc status=none
 "$EXEUNT" verify broken.safetensors -q >out 2>&1

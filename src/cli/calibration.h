@@ -14,6 +14,7 @@ struct calibration_job {
   const char *data;           /* recipe; NULL: the model's own */
   const char *policy;         /* NULL: the model's, else max-probability */
   const struct assignments *set;
+  const char *classes; /* of interest, numbers or labels; NULL: as set, else the rule's default */
   struct ex_constraint constraint;
   const struct ex_risk *risk; /* NULL: the constraint; else this in its place */
   bool budgeted;

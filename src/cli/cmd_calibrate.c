@@ -16,7 +16,7 @@
 struct options {
   struct common_options common;
   double max_drop, max_macs, max_latency, risk, confidence;
-  const char *policy, *data, *output, *risk_of, *form;
+  const char *policy, *data, *output, *risk_of, *form, *classes;
   bool budgeted, temperature;
   const char *transform;
   struct assignments set;
@@ -45,6 +45,8 @@ static const struct option_spec table[] = {
      "The exit rule; default the model's, else its recipe's, else max-probability."},
     {"set", 's', OPTION_ASSIGNMENTS, offsetof(struct options, set), "KEY=VALUE", 0, 0, NULL,
      "Sets a value of the rule."},
+    {"classes", 'c', OPTION_TEXT, offsetof(struct options, classes), "LIST", 0, 0, NULL,
+     "Classes of interest, by number or label (7,Bag), for rules that know some."},
     {"budgeted", 0, OPTION_FLAG, offsetof(struct options, budgeted), NULL, 0, 0, NULL,
      "MSDNet's quotas instead of searching every exit's threshold."},
     {"transform", 0, OPTION_TEXT, offsetof(struct options, transform), "NAME", 0, 0, NULL,
@@ -79,6 +81,7 @@ static int run(const void *given, char *const *arguments, int32_t n) {
       .data = options->data,
       .policy = options->policy,
       .set = &options->set,
+      .classes = options->classes,
       .output = options->output != NULL ? options->output : arguments[0],
       .budgeted = options->budgeted,
       .transform = options->transform,

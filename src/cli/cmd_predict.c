@@ -17,7 +17,7 @@
 
 struct options {
   struct common_options common;
-  const char *policy;
+  const char *policy, *classes;
   bool all_exits, explain, no_preprocess;
   struct assignments set;
 };
@@ -31,6 +31,9 @@ static const struct option_spec table[] = {
      "Arrays are ready for the first stage: no scaling, no normalisation."},
     {"policy", 'p', OPTION_TEXT, offsetof(struct options, policy), "NAME", 0, 0, NULL,
      "Another exit rule than the model's."},
+    {"classes", 'c', OPTION_TEXT, offsetof(struct options, classes), "LIST", 0, 0, NULL,
+     "Only these, by number or label (7,Bag), may leave early, for rules that know classes of "
+     "interest."},
     {"set", 's', OPTION_ASSIGNMENTS, offsetof(struct options, set), "KEY=VALUE", 0, 0, NULL,
      "Sets a value of the rule: exit=2 of the rule fixed, thresholds=0.9,0.8."},
     {0},
@@ -124,6 +127,17 @@ static enum ex_status predict_file(struct work *work, const char *path, struct e
   return status;
 }
 
+static enum ex_status ask_for_classes(const struct work *work, struct ex_error *err) {
+  int32_t class[EX_MAX_LIST];
+  struct ex_request request = {.size = sizeof request, .classes = class};
+  if (work->options->classes == NULL) return EX_OK;
+  EX_TRY(open_classes(work->model, work->options->classes, class, &request.n_classes, err));
+  enum ex_status status = ex_engine_request(work->engine, &request);
+  if (status == EX_OK) return EX_OK;
+  return ex__fail(err, status, "classes: %s; the exit rule knows no classes of interest",
+                  ex_status_text(status));
+}
+
 static enum ex_status open_work(struct work *work, const char *path, struct ex_error *err) {
   const struct options *options = work->options;
   EX_TRY(ex__model_read(path, &work->model, err));
@@ -139,6 +153,7 @@ static enum ex_status open_work(struct work *work, const char *path, struct ex_e
                                            .untimed = true,
                                            .ready_input = options->no_preprocess};
   EX_TRY(ex__engine_new(work->model, &policy, &engine, &work->engine, err));
+  EX_TRY(ask_for_classes(work, err));
   work->logits = ex__calloc((size_t)work->model->net->n_outputs, sizeof *work->logits);
   return work->logits != NULL ? EX_OK : ex__fail(err, EX_ENOMEM, "predict: out of memory");
 }
