@@ -85,8 +85,11 @@ static enum ex_status describe(struct work *work, struct ex_error *err) {
                 "seed", (json_int_t)experiment->seed, "threads", (int)experiment->threads, "quick",
                 (int)experiment->quick, "build", build);
   if (work->of == NULL) return ex__fail(err, EX_ENOMEM, "reproduce: out of memory");
-  json_t *rules = json_object_get(work->run, "rules");
-  if (rules != NULL) json_object_set(work->of, "rules", rules);
+  static const char *const extras[] = {"rules", "keep"};
+  for (size_t i = 0; i < sizeof extras / sizeof *extras; i++) {
+    json_t *extra = json_object_get(work->run, extras[i]);
+    if (extra != NULL) json_object_set(work->of, extras[i], extra);
+  }
   return EX_OK;
 }
 
@@ -270,12 +273,22 @@ static enum ex_status evaluate(const struct work *work, json_t **out, struct ex_
   return status;
 }
 
+static bool names(const json_t *list, const char *name) {
+  size_t i;
+  const json_t *text;
+  json_array_foreach(list, i, text) {
+    if (json_is_string(text) && strcmp(json_string_value(text), name) == 0) return true;
+  }
+  return false;
+}
+
 /* What the claims and tables read: a result is committed, and a tree is no place
- * for bins and classes of every run. */
-static void slim(json_t *evaluation, json_t *training) {
+ * for bins and classes of every run, but for those that the run says to keep. */
+static void slim(const struct work *work, json_t *evaluation, json_t *training) {
   static const char *const dropped[] = {"per_class", "ledger", "notes"};
   for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)
-    json_object_del(evaluation, dropped[i]);
+    if (!names(json_object_get(work->of, "keep"), dropped[i]))
+      json_object_del(evaluation, dropped[i]);
   size_t p;
   json_t *exit;
   json_array_foreach(json_object_get(evaluation, "exits"), p, exit) {
@@ -295,7 +308,7 @@ static enum ex_status make(const struct work *work, json_t **evaluation, struct 
   if (status == EX_OK) status = evaluate(work, &made, err);
   unlink(work->model);
   if (status == EX_OK) {
-    slim(made, training);
+    slim(work, made, training);
     status = keep(work, made, err);
   }
   json_decref(training);
