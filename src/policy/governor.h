@@ -20,13 +20,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { EX_MAX_LEVELS = 16 };
+enum { EX_MAX_DEVICE_LEVELS = 16 };
 
 struct ex_device {  /* simulated */
-  int32_t n_levels; /* 1 … EX_MAX_LEVELS */
+  int32_t n_levels; /* 1 … EX_MAX_DEVICE_LEVELS */
   struct {
     double hz, volts; /* > 0, both rising */
-  } level[EX_MAX_LEVELS];
+  } level[EX_MAX_DEVICE_LEVELS];
   double macs_per_cycle;           /* > 0 */
   double joules_per_mac;           /* at 1 V, > 0 */
   double switch_ns, switch_joules; /* ≥ 0 */
