@@ -14,11 +14,12 @@ static const char *text_of(const json_t *object, const char *key) {
 }
 
 static void print_figure(const json_t *figure, double scale) {
-  const json_t *interval = json_object_get(figure, "interval");
-  double half = json_number_value(json_array_get(interval, 1)) -
-                json_number_value(json_object_get(figure, "difference"));
-  printf(" %+.2f ± %.2f |", scale * json_number_value(json_object_get(figure, "difference")),
-         scale * half);
+  double mean = scale * json_number_value(json_object_get(figure, "difference"));
+  double high = scale * json_number_value(json_array_get(json_object_get(figure, "interval"), 1));
+  if (json_integer_value(json_object_get(figure, "seeds")) > 1)
+    printf(" %+.2f ± %.2f |", mean, high - mean);
+  else
+    printf(" %+.2f |", mean);
 }
 
 static void print_head(const json_t *row) {
