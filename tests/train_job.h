@@ -71,8 +71,11 @@ static inline void made_job(struct made_job *made, ex_net *net, const ex_data *d
 }
 
 static inline bool same_slabs(const ex_slabs *a, const ex_slabs *b) {
+  if (a->n != b->n) return false;
   for (int32_t i = 0; i < a->n; i++)
-    if (memcmp(a->data[i], b->data[i], (size_t)a->size[i] * sizeof(ex_real)) != 0) return false;
+    if (a->size[i] != b->size[i] ||
+        memcmp(a->data[i], b->data[i], (size_t)a->size[i] * sizeof(ex_real)) != 0)
+      return false;
   return true;
 }
 
