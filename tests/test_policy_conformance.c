@@ -20,17 +20,6 @@ static const char *only; /* NULL: every rule */
     for (const struct ex_policy_class *class = ex__policy_at(rule_index_);         \
          class != NULL && (only == NULL || strcmp(class->name, only) == 0); class = NULL)
 
-static struct ex_observation observe(const ex_trace *trace, int32_t point, int32_t sample) {
-  int64_t at = ex__trace_at(trace, point, sample);
-  return (struct ex_observation){point,
-                                 trace->n_points,
-                                 trace->n_outputs,
-                                 trace->output + at * trace->n_outputs,
-                                 trace->probability + at * trace->n_outputs,
-                                 trace->answer[at],
-                                 trace->gate != NULL ? (double)trace->gate[at] : NAN};
-}
-
 static int compare(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
@@ -41,7 +30,7 @@ static double quantile(const ex_policy *policy, const ex_trace *trace, int32_t p
                        double share) {
   double *scores = ex__calloc((size_t)trace->n, sizeof *scores);
   for (int32_t i = 0; i < trace->n; i++) {
-    struct ex_observation seen = observe(trace, point, i);
+    struct ex_observation seen = ex__policy_observe(trace, point, i);
     scores[i] = policy->class->score(policy->values, &seen);
   }
   qsort(scores, (size_t)trace->n, sizeof *scores, compare);
@@ -336,7 +325,7 @@ static void thresholds_mean_what_the_score_says(void **state) {
     assert_ok(ex__policy_init(&policy, class->name, 2, OUTPUTS, &err), &err);
     ex__policy_thresholds(&policy)->n = 1;
     for (int32_t i = 0; i < N; i++) {
-      struct ex_observation seen = observe(trace, 0, i);
+      struct ex_observation seen = ex__policy_observe(trace, 0, i);
       double score = class->score(policy.values, &seen);
       ex__policy_thresholds(&policy)->value[0] = class->leave_at(score);
       memset(scratch, 0, sizeof scratch);
@@ -369,7 +358,7 @@ static void leaving_by_score_has_no_memory(void **state) {
         int32_t first = 0;
         for (; first < POINTS - 1; first++) {
           _Alignas(16) unsigned char scratch[EX_MAX_POLICY_SCRATCH] = {0};
-          struct ex_observation seen = observe(trace, first, i);
+          struct ex_observation seen = ex__policy_observe(trace, first, i);
           if (ex__policy_decide(&variants[v], scratch, &env, &seen).action == EX_LEAVE) break;
         }
         assert_int_equal(outcomes[i].point, first);

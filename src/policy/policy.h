@@ -33,6 +33,8 @@
 #ifndef EX_POLICY_POLICY_H
 #define EX_POLICY_POLICY_H
 
+#include <math.h>
+
 #include "base/param.h"
 #include "trace/trace.h"
 
@@ -176,6 +178,21 @@ struct ex_decision ex__policy_decide(const ex_policy *policy, void *scratch,
  * nothing to tell. */
 bool ex__policy_read(const ex_policy *policy, const void *scratch,
                      const struct ex_observation *seen, struct ex_reading *reading);
+
+/* What a rule is shown of a recorded sample at a point; borrowed from the trace. */
+static inline struct ex_observation ex__policy_observe(const ex_trace *trace, int32_t point,
+                                                       int32_t sample) {
+  int64_t at = ex__trace_at(trace, point, sample), outputs = at * trace->n_outputs;
+  return (struct ex_observation){
+      .point = point,
+      .n_points = trace->n_points,
+      .n_outputs = trace->n_outputs,
+      .output = trace->output + outputs,
+      .probability = trace->probability + outputs,
+      .answer = trace->answer[at],
+      .gate = trace->gate != NULL ? (double)trace->gate[at] : (double)NAN,
+  };
+}
 
 /* ---- replay ------------------------------------------------------------- */
 

@@ -212,17 +212,30 @@ static bool skips(const void *values, int32_t point, int32_t n_points) {
   return !sloped && row[0] > 0;
 }
 
+/* What the gate of an exit that has one makes of it; leaves from row[0] on. */
+static double score_of(const struct adaptive *rule, const struct ex_observation *seen) {
+  double feature[EX_MAX_FEATURES];
+  see(rule, &seen->answer, seen->probability, seen->n_outputs, feature);
+  return ex__gate_score(rule->gates.value[seen->point] + 1, feature, n_features(rule));
+}
+
 static struct ex_decision decide(const void *values, void *scratch, const struct ex_env *env,
                                  const struct ex_observation *seen) {
   const struct adaptive *rule = values;
   (void)scratch, (void)env;
   if (seen->point == seen->n_points - 1 || rule->gates.n_rows == 0)
     return (struct ex_decision){EX_GO_ON, seen->point};
-  const double *row = rule->gates.value[seen->point];
-  double feature[EX_MAX_FEATURES];
-  see(rule, &seen->answer, seen->probability, seen->n_outputs, feature);
-  bool leave = ex__gate_score(row + 1, feature, n_features(rule)) >= row[0];
+  bool leave = score_of(rule, seen) >= rule->gates.value[seen->point][0];
   return (struct ex_decision){leave ? EX_LEAVE : EX_GO_ON, seen->point};
+}
+
+static struct ex_reading read(const void *values, const void *scratch,
+                              const struct ex_observation *seen) {
+  const struct adaptive *rule = values;
+  (void)scratch;
+  if (rule->gates.n_rows == 0) return (struct ex_reading){.what = NULL};
+  return (struct ex_reading){"gate", score_of(rule, seen), rule->gates.value[seen->point][0],
+                             false};
 }
 
 extern const struct ex_policy_class ex__policy_adaptive;
@@ -239,4 +252,5 @@ const struct ex_policy_class ex__policy_adaptive = {
     .skips = skips,
     .check = check,
     .decide = decide,
+    .read = read,
 };

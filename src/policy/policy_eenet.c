@@ -141,17 +141,6 @@ struct learning {
   double *q, *r, *input;      /* [n_points][n], the last × N_INPUTS */
 };
 
-static struct ex_observation observe(const ex_trace *trace, int32_t point, int32_t sample) {
-  int64_t at = ex__trace_at(trace, point, sample);
-  return (struct ex_observation){.point = point,
-                                 .n_points = trace->n_points,
-                                 .n_outputs = trace->n_outputs,
-                                 .output = trace->output + at * trace->n_outputs,
-                                 .probability = trace->probability + at * trace->n_outputs,
-                                 .answer = trace->answer[at],
-                                 .gate = NAN};
-}
-
 static void past_of(const struct learning *l, int32_t point, int32_t i, double *past) {
   for (int32_t k = 0; k < point; k++) past[k] = l->q[(int64_t)k * l->n + i];
 }
@@ -163,7 +152,7 @@ static void learn_scores(const struct learning *l) {
   for (int32_t point = 0; point < l->n_points; point++) {
     int32_t d = n_features(trace->n_outputs, l->n_points, point);
     for (int32_t i = 0; i < l->n; i++) {
-      const struct ex_observation seen = observe(trace, point, l->item[i]);
+      const struct ex_observation seen = ex__policy_observe(trace, point, l->item[i]);
       past_of(l, point, i, past);
       read_features(&seen, past, l->x + (int64_t)i * d);
       l->right[i] = seen.answer.label == trace->target[l->item[i]];
@@ -171,7 +160,7 @@ static void learn_scores(const struct learning *l) {
     const struct ex_logistic problem = {l->n, d, l->x, l->right, l->r + (int64_t)point * l->n, l2};
     ex__logistic_fit(&problem, l->rule->score.value[point]);
     for (int32_t i = 0; i < l->n; i++) {
-      const struct ex_observation seen = observe(trace, point, l->item[i]);
+      const struct ex_observation seen = ex__policy_observe(trace, point, l->item[i]);
       int64_t at = (int64_t)point * l->n + i;
       past_of(l, point, i, past);
       l->q[at] = score_of(l->rule, &seen, past);

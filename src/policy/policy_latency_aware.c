@@ -99,6 +99,14 @@ static struct ex_decision decide(const void *values, void *scratch, const struct
   return (struct ex_decision){leave ? EX_LEAVE : EX_GO_ON, seen->point};
 }
 
+static struct ex_reading read(const void *values, const void *scratch,
+                              const struct ex_observation *seen) {
+  const struct latency_aware *rule = values;
+  (void)scratch;
+  return (struct ex_reading){"max-probability", seen->answer.max_probability,
+                             ex__threshold_at(&rule->thresholds, seen->point, off), false};
+}
+
 extern const struct ex_policy_class ex__policy_latency_aware;
 const struct ex_policy_class ex__policy_latency_aware = {
     .name = "latency-aware",
@@ -113,4 +121,5 @@ const struct ex_policy_class ex__policy_latency_aware = {
     .skips = skips,
     .check = check,
     .decide = decide,
+    .read = read,
 };

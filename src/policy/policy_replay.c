@@ -49,19 +49,6 @@ static void charge(const struct replay *replay, int32_t point, struct walk *walk
   walk->out->ns += cost->gate_ns[point];
 }
 
-static struct ex_observation observe(const ex_trace *trace, int32_t point, int32_t sample) {
-  int64_t at = ex__trace_at(trace, point, sample), outputs = at * trace->n_outputs;
-  return (struct ex_observation){
-      .point = point,
-      .n_points = trace->n_points,
-      .n_outputs = trace->n_outputs,
-      .output = trace->output + outputs,
-      .probability = trace->probability + outputs,
-      .answer = trace->answer[at],
-      .gate = trace->gate != NULL ? (double)trace->gate[at] : NAN,
-  };
-}
-
 static void replay_sample(const struct replay *replay, int32_t sample, void *scratch,
                           struct ex_outcome *out) {
   *out = (struct ex_outcome){0};
@@ -69,7 +56,7 @@ static void replay_sample(const struct replay *replay, int32_t sample, void *scr
   int32_t point = replay->next[0];
   for (;;) {
     charge(replay, point, &walk);
-    struct ex_observation seen = observe(replay->trace, point, sample);
+    struct ex_observation seen = ex__policy_observe(replay->trace, point, sample);
     struct ex_decision decision = ex__policy_decide(replay->policy, scratch, &replay->env, &seen);
     if (decision.action == EX_LEAVE) {
       out->point = point;
@@ -119,7 +106,7 @@ static int32_t first_leaving(const struct replay *replay, int32_t sample, int32_
   _Alignas(16) unsigned char copy[EX_MAX_POLICY_SCRATCH];
   for (int32_t p = point + 1; p < replay->env.max_point; p++) {
     memcpy(copy, scratch, replay->policy->class->scratch_size);
-    struct ex_observation seen = observe(replay->trace, p, sample);
+    struct ex_observation seen = ex__policy_observe(replay->trace, p, sample);
     if (ex__policy_decide(replay->policy, copy, &replay->env, &seen).action == EX_LEAVE) return p;
   }
   return replay->env.max_point;
@@ -129,7 +116,7 @@ static void follow(const struct replay *replay, int32_t sample, void *scratch,
                    struct ex_jumps *jumps) {
   int32_t point = replay->next[0];
   for (;;) {
-    struct ex_observation seen = observe(replay->trace, point, sample);
+    struct ex_observation seen = ex__policy_observe(replay->trace, point, sample);
     struct ex_decision decision = ex__policy_decide(replay->policy, scratch, &replay->env, &seen);
     jumps->looked++;
     if (decision.action == EX_LEAVE) return;
