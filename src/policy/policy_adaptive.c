@@ -22,6 +22,7 @@
 #include <math.h>
 
 #include "base/memory.h"
+#include "policy/confidences.h"
 #include "policy/exit_costs.h"
 #include "policy/policy.h"
 #include "policy/stopping.h"
@@ -35,7 +36,7 @@ struct adaptive {
 
 enum { LEARNED, ORACLE };
 enum { REGRESSION, EXACT };
-enum { OWN_FEATURES = 3, MAX_TOP = 16, CANDIDATES = 64 };
+enum { CANDIDATES = 64 };
 
 static const char *const downstreams[] = {"learned", "oracle", NULL};
 static const char *const thresholds[] = {"regression", "exact", NULL};
@@ -53,7 +54,7 @@ static const struct ex_param params[] = {
      "weighted risk, with the single features tried as well."},
     {"sweeps", EX_PARAM_INT, FIELD(sweeps), 0, 16, "0", NULL,
      "Times that the gates are learned again, on the samples that reach them."},
-    {"top", EX_PARAM_INT, FIELD(top), 2, MAX_TOP, "5", NULL,
+    {"top", EX_PARAM_INT, FIELD(top), 2, EX_MAX_TOP, "5", NULL,
      "How many of the largest probabilities a gate sees."},
     {"l2", EX_PARAM_REAL, FIELD(l2), 1e-9, 1e3, "1e-4", NULL,
      "Penalty of the regression, for features of unit spread and weights that sum to 1."},
@@ -62,33 +63,6 @@ static const struct ex_param params[] = {
      "largest probability, margin, entropy, third largest probability and so on."},
     {.name = NULL},
 };
-
-/* ---- features --------------------------------------------------------------- */
-
-static int32_t n_features(const struct adaptive *rule) { return OWN_FEATURES + rule->top - 2; }
-
-/* The `top` largest, falling; 0 where there are not so many. */
-static void largest(const ex_real *probability, int32_t n, int32_t top, double *out) {
-  for (int32_t t = 0; t < top; t++) out[t] = 0;
-  for (int32_t c = 0; c < n; c++) {
-    double p = probability[c];
-    if (p <= out[top - 1]) continue;
-    int32_t t = top - 1;
-    for (; t > 0 && out[t - 1] < p; t--) out[t] = out[t - 1];
-    out[t] = p;
-  }
-}
-
-static void see(const struct adaptive *rule, const struct ex_answer *answer,
-                const ex_real *probability, int32_t n_outputs, double *feature) {
-  double sorted[MAX_TOP];
-  feature[0] = answer->max_probability;
-  feature[1] = answer->margin;
-  feature[2] = answer->entropy;
-  if (rule->top < 3) return;
-  largest(probability, n_outputs, rule->top, sorted);
-  for (int32_t t = 2; t < rule->top; t++) feature[OWN_FEATURES + t - 2] = sorted[t];
-}
 
 /* ---- learning --------------------------------------------------------------- */
 
@@ -109,8 +83,8 @@ static void fill_sample(struct lesson *lesson, int32_t exit, int32_t at, int32_t
   bool lost = trace->quality[here] < 0.5F && trace->quality[last] > 0.5F;
   lesson->price[row] = answer->label < 0 ? INFINITY : lost ? lesson->rule->lambda : 0;
   if (answer->label >= 0)
-    see(lesson->rule, answer, trace->probability + here * trace->n_outputs, trace->n_outputs,
-        lesson->feature + row * lesson->d);
+    ex__confidences(answer, trace->probability + here * trace->n_outputs, trace->n_outputs,
+                    lesson->rule->top, lesson->feature + row * lesson->d);
 }
 
 static void fill(struct lesson *lesson) {
@@ -161,7 +135,7 @@ static enum ex_status fit(void *values, const struct ex_policy_fit *job, struct 
                           .job = job,
                           .n = (trace->n - job->first + job->step - 1) / job->step,
                           .n_exits = trace->n_points - 1,
-                          .d = n_features(rule)};
+                          .d = ex__n_confidences(rule->top)};
   rule->gates = (struct ex_table){.n_rows = 0};
   if (rule->lambda >= PRICELESS || lesson.n_exits == 0) return EX_OK;
   struct ex_gate gates[EX_MAX_POINTS];
@@ -193,12 +167,13 @@ static enum ex_status check(const void *values, int32_t n_points, int32_t n_outp
   const struct adaptive *rule = values;
   (void)n_outputs;
   int32_t rows = rule->gates.n_rows, columns = rule->gates.n_columns;
-  if (rows == 0 || (rows == n_points - 1 && columns == 1 + n_features(rule))) return EX_OK;
+  if (rows == 0 || (rows == n_points - 1 && columns == 1 + ex__n_confidences(rule->top)))
+    return EX_OK;
   return ex__fail(
       err, EX_EINVAL,
       "adaptive: gates has %d rows of %d; must have %d rows, one per exit but the last, "
       "of %d: a threshold and a weight per feature",
-      (int)rows, (int)columns, (int)n_points - 1, 1 + (int)n_features(rule));
+      (int)rows, (int)columns, (int)n_points - 1, 1 + (int)ex__n_confidences(rule->top));
 }
 
 /* Without weights the sum is 0, so a threshold above it lets nobody leave. */
@@ -214,9 +189,9 @@ static bool skips(const void *values, int32_t point, int32_t n_points) {
 
 /* What the gate of an exit that has one makes of it; leaves from row[0] on. */
 static double score_of(const struct adaptive *rule, const struct ex_observation *seen) {
-  double feature[EX_MAX_FEATURES];
-  see(rule, &seen->answer, seen->probability, seen->n_outputs, feature);
-  return ex__gate_score(rule->gates.value[seen->point] + 1, feature, n_features(rule));
+  double feature[EX_MAX_CONFIDENCES];
+  ex__confidences(&seen->answer, seen->probability, seen->n_outputs, rule->top, feature);
+  return ex__gate_score(rule->gates.value[seen->point] + 1, feature, ex__n_confidences(rule->top));
 }
 
 static struct ex_decision decide(const void *values, void *scratch, const struct ex_env *env,
