@@ -8,7 +8,9 @@ export OMP_WAIT_POLICY=passive
 failed=0
 fail() { echo "FAILED: $*"; cat out err err2 2>/dev/null; failed=1; }
 run=("$EXEUNT" reproduce branchynet --quick -t 1 -o results)
-kept() { ls results/runs/*.json 2>/dev/null | wc -l; }
+kept() { # networks that are trained
+  for model in results/runs/*.safetensors; do [ ! -e "${model%.safetensors}.json" ] || echo; done | wc -l
+}
 
 "${run[@]}" >out 2>err &
 for _ in $(seq 600); do [ "$(kept)" -gt 0 ] && break; sleep 0.05; done
@@ -28,12 +30,18 @@ for field in commit seeds steps passes verdict per_seed claim difference interva
   grep -q "\"$field\"" results/branchynet-quick.json || fail "the result lacks $field"
 done
 grep -q '"verdict": "met"' results/branchynet-quick.json && fail 'a quick run counted as met'
-ls results/runs | grep -q -e safetensors -e lock -e checkpoint && fail 'more than results was left'
+ls results/runs | grep -q -e lock -e checkpoint && fail 'more than results and networks was left'
+[ "$(kept)" -eq "$(ls results/runs | grep -c safetensors)" ] || fail 'a calibrated network was left'
 
 # What was changed by hand is no longer what the run depends on.
-sed -i 's/"seed": 1/"seed": 2/' "$(ls results/runs/*.json | head -1)"
+trained=$(ls results/runs/*.safetensors | head -1)
+sed -i 's/"seed": 1/"seed": 2/' "${trained%.safetensors}.json"
+grep -l '"calibrate"' results/runs/*.json | xargs rm
 "${run[@]}" >out2 2>err2 || fail 'the fourth run'
-[ "$(grep -c '^==' err2)" -eq 1 ] || fail 'a run of another seed was believed'
+[ "$(grep -c '^==' err2)" -eq 1 ] || fail 'a run of another seed was believed, or others were not'
+rm "$trained" && grep -l '"calibrate"' results/runs/*.json | xargs rm
+"${run[@]}" >out2 2>err2 && fail 'a network that is gone was believed to be there'
+grep -q 'is gone; delete' err2 || fail 'the message does not say what to do'
 
 "$EXEUNT" reproduce no-such-paper >out 2>err && fail 'an unknown paper was run'
 grep -q 'no-such-paper' err || fail 'the message does not name the paper'

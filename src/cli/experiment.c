@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cli/experiment: a run's file holds what the run depends on beside what came
- * out, and is believed only where the former is the same to the letter. The lock
- * beside it is the kernel's, so it ends with the process that held it.
+ * cli/experiment: two results of cli/store: the trained network, and what came of
+ * it calibrated and evaluated. Runs that differ in the latter train once.
  */
 #include "cli/experiment.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/digest.h"
@@ -21,23 +16,20 @@
 #include "base/memory.h"
 #include "cli/calibration.h"
 #include "cli/open.h"
+#include "cli/store.h"
 #include "cli/training.h"
 #include "report/evaluation.h"
 #include "report/rules.h"
 
-enum {
-  MAX_RULES = 16,
-  MAX_PATH = 512,
-  MAX_KEPT = 4 << 20,
-  MAX_EXECUTABLE = 1 << 30,
-  TIMED_SAMPLES = 1000
-};
+enum { MAX_RULES = 16, MAX_EXECUTABLE = 1 << 30, TIMED_SAMPLES = 1000 };
 
 struct work {
   const struct experiment *experiment;
   const json_t *run;
   json_t *of; /* all that the run depends on */
-  char kept[MAX_PATH], lock[MAX_PATH], model[MAX_PATH];
+  bool wait;
+  char trained[STORE_PATH]; /* file of the network as training left it */
+  const char *model;        /* file of the calibrated network, where the run calibrates */
 };
 
 /* ---- what a run depends on ------------------------------------------------ */
@@ -93,50 +85,6 @@ static enum ex_status describe(struct work *work, struct ex_error *err) {
   return EX_OK;
 }
 
-static enum ex_status make_paths(struct work *work, struct ex_error *err) {
-  char *text, digest[EX_DIGEST_TEXT];
-  if (ex__json_dump(work->of, false, &text) != EX_OK)
-    return ex__fail(err, EX_ENOMEM, "reproduce: out of memory");
-  enum ex_status status = ex__digest_text(text, strlen(text), digest);
-  ex__free(text);
-  if (status != EX_OK) return ex__fail(err, EX_ENOMEM, "reproduce: out of memory");
-  const char *folder = work->experiment->folder;
-  if (strlen(folder) + 64 > MAX_PATH)
-    return ex__fail(err, EX_EINVAL, "%.64s…: a folder must have at most %d characters", folder,
-                    MAX_PATH - 64);
-  snprintf(work->kept, MAX_PATH, "%s/runs", folder);
-  if ((mkdir(folder, 0777) != 0 && errno != EEXIST) ||
-      (mkdir(work->kept, 0777) != 0 && errno != EEXIST))
-    return ex__fail(err, EX_EIO, "%s: cannot be made: %s", work->kept, strerror(errno));
-  snprintf(work->kept, MAX_PATH, "%s/runs/%.16s.json", folder, digest);
-  snprintf(work->lock, MAX_PATH, "%s/runs/%.16s.lock", folder, digest);
-  snprintf(work->model, MAX_PATH, "%s/runs/%.16s.safetensors", folder, digest);
-  return EX_OK;
-}
-
-/* ---- a finished run ------------------------------------------------------- */
-
-static json_t *find_kept(const struct work *work) {
-  json_t *kept, *evaluation = NULL;
-  if (access(work->kept, R_OK) != 0 || ex__json_load(work->kept, MAX_KEPT, &kept, NULL) != EX_OK)
-    return NULL;
-  if (json_equal(json_object_get(kept, "of"), work->of))
-    evaluation = json_incref(json_object_get(kept, "evaluation"));
-  json_decref(kept);
-  return evaluation;
-}
-
-static enum ex_status keep(const struct work *work, json_t *evaluation, struct ex_error *err) {
-  char *text;
-  json_t *kept = json_pack("{s:O, s:O}", "of", work->of, "evaluation", evaluation);
-  enum ex_status status = kept != NULL ? ex__json_dump(kept, true, &text) : EX_ENOMEM;
-  json_decref(kept);
-  if (status != EX_OK) return ex__fail(err, EX_ENOMEM, "reproduce: out of memory");
-  status = ex__file_write_whole(work->kept, text, strlen(text), err);
-  ex__free(text);
-  return status;
-}
-
 /* ---- making one ----------------------------------------------------------- */
 
 static enum ex_status read_set(const struct work *work, const json_t *texts,
@@ -155,12 +103,17 @@ static enum ex_status read_set(const struct work *work, const json_t *texts,
   return EX_OK;
 }
 
-static enum ex_status train(const struct work *work, json_t **training, struct ex_error *err) {
+/* A store_maker, whose context is the work. */
+static enum ex_status train(void *context, const char *model, json_t **training,
+                            struct ex_error *err) {
+  const struct work *work = context;
+  if (work->experiment->announce)
+    fprintf(stderr, "== %s, seed %d\n", work->experiment->run, (int)work->experiment->seed);
   struct assignments set;
   EX_TRY(read_set(work, json_object_get(work->of, "set"), &set, err));
   const struct training_job job = {.recipe = json_string_value(json_object_get(work->of, "recipe")),
                                    .set = &set,
-                                   .output = work->model,
+                                   .output = model,
                                    .checkpoint_seconds = 60,
                                    .resume = true,
                                    .seed = work->experiment->seed,
@@ -171,6 +124,26 @@ static enum ex_status train(const struct work *work, json_t **training, struct e
   *training = json_incref(json_object_get(summary, "training"));
   json_decref(summary);
   return EX_OK;
+}
+
+/* *training: NULL where another process trains this network, and we do not wait. */
+static enum ex_status find_trained(struct work *work, json_t **training, struct ex_error *err) {
+  static const char *const parts[] = {"recipe", "set", "seed", "threads", "build"};
+  json_t *of = json_object();
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    json_object_set(of, parts[i], json_object_get(work->of, parts[i]));
+  const struct store_job job = {work->experiment->folder, of, work->wait, train, work};
+  enum ex_status status = store_get(&job, training, work->trained, err);
+  if (status == EX_OK && *training != NULL && access(work->trained, R_OK) != 0) {
+    status = ex__fail(err, EX_ENOTFOUND,
+                      "%s: the network of a finished training is gone; delete "
+                      "the .json beside it too",
+                      work->trained);
+    json_decref(*training);
+    *training = NULL;
+  }
+  json_decref(of);
+  return status;
 }
 
 /* Of an entry's "calibrate": "risk", with "risk-of", "form", "confidence" as on the command line. */
@@ -188,14 +161,13 @@ static enum ex_status read_risk(const struct work *work, const json_t *how, stru
 
 static enum ex_status calibrate(const struct work *work, struct ex_error *err) {
   const json_t *how = json_object_get(work->of, "calibrate");
-  if (json_is_false(how)) return EX_OK;
   struct assignments set;
   EX_TRY(read_set(work, json_object_get(how, "set"), &set, err));
   bool certified = json_object_get(how, "risk") != NULL;
   struct ex_risk risk;
   if (certified) EX_TRY(read_risk(work, how, &risk, err));
   const struct calibration_job job = {
-      .model = work->model,
+      .model = work->trained,
       .output = work->model,
       .policy = json_string_value(json_object_get(how, "policy")),
       .set = &set,
@@ -299,40 +271,29 @@ static void slim(const struct work *work, json_t *evaluation, json_t *training) 
   json_object_set_new(evaluation, "commit", json_string(embedded_commit()));
 }
 
-static enum ex_status make(const struct work *work, json_t **evaluation, struct ex_error *err) {
-  if (work->experiment->announce)
-    fprintf(stderr, "== %s, seed %d\n", work->experiment->run, (int)work->experiment->seed);
-  json_t *training = NULL, *made = NULL;
-  EX_TRY(train(work, &training, err));
-  enum ex_status status = calibrate(work, err);
-  if (status == EX_OK) status = evaluate(work, &made, err);
-  unlink(work->model);
-  if (status == EX_OK) {
-    slim(work, made, training);
-    status = keep(work, made, err);
+static enum ex_status calibrate_and_evaluate(struct work *work, json_t **evaluation,
+                                             struct ex_error *err) {
+  if (json_is_false(json_object_get(work->of, "calibrate"))) {
+    work->model = work->trained;
+    return evaluate(work, evaluation, err);
   }
-  json_decref(training);
-  if (status == EX_OK)
-    *evaluation = made;
-  else
-    json_decref(made);
+  enum ex_status status = calibrate(work, err);
+  if (status == EX_OK) status = evaluate(work, evaluation, err);
+  unlink(work->model);
   return status;
 }
 
-/* What another process finished while we waited for the lock is taken. */
-static enum ex_status make_alone(const struct work *work, bool wait, json_t **evaluation,
-                                 struct ex_error *err) {
-  int lock = open(work->lock, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock < 0) return ex__fail(err, EX_EIO, "%s: %s", work->lock, strerror(errno));
-  enum ex_status status = EX_OK;
-  if (flock(lock, wait ? LOCK_EX : LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK)
-      status = ex__fail(err, EX_EIO, "%s: cannot be locked: %s", work->lock, strerror(errno));
-  } else if ((*evaluation = find_kept(work)) == NULL) {
-    status = make(work, evaluation, err);
-    if (status == EX_OK) unlink(work->lock);
-  }
-  close(lock);
+/* A store_maker, whose context is the work. */
+static enum ex_status make(void *context, const char *model, json_t **evaluation,
+                           struct ex_error *err) {
+  struct work *work = context;
+  json_t *training;
+  EX_TRY(find_trained(work, &training, err));
+  if (training == NULL) return EX_OK;
+  work->model = model;
+  enum ex_status status = calibrate_and_evaluate(work, evaluation, err);
+  if (status == EX_OK) slim(work, *evaluation, training);
+  json_decref(training);
   return status;
 }
 
@@ -341,11 +302,11 @@ enum ex_status experiment_run(const struct experiment *experiment, bool wait, js
   *evaluation = NULL;
   struct work work = {
       .experiment = experiment,
-      .run = json_object_get(json_object_get(experiment->reproduction, "runs"), experiment->run)};
+      .run = json_object_get(json_object_get(experiment->reproduction, "runs"), experiment->run),
+      .wait = wait};
   enum ex_status status = describe(&work, err);
-  if (status == EX_OK) status = make_paths(&work, err);
-  if (status == EX_OK && (*evaluation = find_kept(&work)) == NULL)
-    status = make_alone(&work, wait, evaluation, err);
+  const struct store_job job = {experiment->folder, work.of, wait, make, &work};
+  if (status == EX_OK) status = store_get(&job, evaluation, NULL, err);
   json_decref(work.of);
   return status;
 }

@@ -2,10 +2,10 @@
  *
  * cli/experiment: one run of a catalogue entry: trained, calibrated, evaluated.
  *
- * A run that is finished is kept in FOLDER/runs/ under the digest of all that it
- * depends on, so entries that share a baseline train it once, a reproduction that
- * was stopped goes on where it was (a run that was begun: from its checkpoint),
- * and commands that are started side by side share the work.
+ * A run that is finished is kept by cli/store, and so is the network that it
+ * trained: entries that share a baseline train it once, runs that differ in
+ * calibration train once, a reproduction that was stopped goes on where it was
+ * (training: from its checkpoint), and commands side by side share the work.
  */
 #ifndef EX_CLI_EXPERIMENT_H
 #define EX_CLI_EXPERIMENT_H
