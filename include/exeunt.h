@@ -128,7 +128,9 @@ EX_API void ex_engine_free(ex_engine *engine);
 struct ex_request {
   size_t size; /* set to sizeof(struct ex_request) */
   /* Classes, from 0, that alone may leave early, within those that the policy was
-   * calibrated for; all else goes to the last exit. NULL: the policy's own. */
+   * calibrated for; all else goes to the last exit. NULL: the policy's own; then a
+   * policy that refuses answers early, with a label outside its classes, what is none
+   * of them. */
   const int32_t *classes; /* [n_classes], copied */
   int32_t n_classes;      /* 0 … 32 */
 };

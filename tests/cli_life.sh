@@ -84,6 +84,17 @@ grep -qE 'two.npy \[1\]: .*exit [1-4] of 4, confidence' out || { echo 'predict';
 cp a.safetensors classes.safetensors
 check 'calibrate, classes' "$EXEUNT" calibrate classes.safetensors -q --policy classy \
   --classes Sneaker,8 --max-drop 20
+check 'evaluate, classes' "$EXEUNT" evaluate classes.safetensors -q --timed 0 --classes Bag
+grep -qE '^interest   Bag \(1000 samples\): [0-9.]+ % right and early' out &&
+  grep -qE '^others .* 0\.0 % are refused early' out ||
+  { echo 'evaluate --classes tells nothing of them'; cat out; failed=1; }
+"$EXEUNT" evaluate a.safetensors -q --timed 0 --classes Bag >out 2>&1
+[ $? = 1 ] && grep -q 'knows no classes of interest' out ||
+  { echo 'evaluate: a rule without classes took some'; cat out; failed=1; }
+check 'calibrate, refusing' "$EXEUNT" calibrate classes.safetensors -q --policy classy \
+  --classes Sneaker,8 -s others=refuse -s from=0,1 --max-macs 0.7
+check 'evaluate, refusing' "$EXEUNT" evaluate classes.safetensors -q --timed 0 --json
+grep -q '"false_alarms"' out || { echo 'evaluate --json lacks classes of interest'; failed=1; }
 check 'predict, classes' "$EXEUNT" predict classes.safetensors two.npy --classes Bag
 "$EXEUNT" predict classes.safetensors two.npy --classes Hat >out 2>&1
 [ $? = 1 ] && grep -q 'class "Hat" is unknown; must be a number below 10 or one of T-shirt' out ||

@@ -304,6 +304,73 @@ static void promised_beside_realised(void **state) {
   assert_ok(fixture_evaluate(&f, 20, &err), &err);
 }
 
+static enum ex_status evaluate_for(const ex_policy *policy, const int32_t *classes, int32_t n,
+                                   struct ex_error *err) {
+  const struct ex_evaluation_job job = {.model = f.model,
+                                        .policy = policy,
+                                        .classes = classes,
+                                        .n_classes = n,
+                                        .data = f.data,
+                                        .split = EX_SPLIT_TEST,
+                                        .threads = 2};
+  ex__evaluation_free(f.evaluation);
+  f.evaluation = NULL;
+  return ex__evaluate(&job, &f.evaluation, err);
+}
+
+/* By hand: who is of interest, who leaves early as what; with and without a request. */
+static void classes_of_interest_are_told_apart(void **state) {
+  (void)state;
+  struct ex_error err;
+  ex_policy policy;
+  assert_ok(ex__policy_init(&policy, "classy", N_POINTS, N_CLASSES, &err), &err);
+  assert_ok(ex__policy_set(&policy, "classes", "1,2", &err), &err);
+  json_t *json =
+      json_pack("{s:s, s:{s:[i,i], s:f, s:s, s:[i,i], s:[[f,f],[f,f]], s:[f,f]}}", "name", "classy",
+                "values", "classes", 1, 2, "precision", 0.5, "others", "refuse", "column", 1, 2,
+                "threshold", 0.34, 0.34, 0.35, 0.35, "refusal", 0.64, 0.7);
+  assert_ok(ex__policy_from_json(json, N_POINTS, N_CLASSES, &policy, &err), &err);
+  json_decref(json);
+  static const int32_t asked = 2;
+  for (int32_t narrowed = 0; narrowed < 2; narrowed++) {
+    assert_ok(evaluate_for(&policy, narrowed ? &asked : NULL, narrowed, &err), &err);
+    const ex_trace *trace = f.evaluation->trace;
+    double n = 0, early_right = 0, early = 0, late_right = 0, alarms = 0, refused[2] = {0},
+           macs = 0;
+    for (int32_t i = 0; i < trace->n; i++) {
+      const struct ex_outcome *outcome = &f.evaluation->outcome[i];
+      int32_t label = trace->answer[ex__trace_at(trace, outcome->answer, i)].label;
+      int32_t target = trace->target[i];
+      bool in = target == 2 || (target == 1 && !narrowed);
+      bool as = label == 2 || (label == 1 && !narrowed), gone = outcome->point < N_POINTS - 1;
+      n += in;
+      macs += in ? (double)outcome->macs : 0;
+      early += gone && as;
+      early_right += gone && as && label == target;
+      late_right += in && !gone && label == target;
+      alarms += !in && gone && as;
+      refused[in] += gone && !as;
+    }
+    assert_true(n > 0 && early > 0);
+    assert_true((refused[0] + refused[1] > 0) == (narrowed == 0)); /* a request refuses nothing */
+    assert_near(number("interest/n"), n);
+    assert_near(number("interest/early_right"), early_right / n);
+    assert_near(number("interest/late_right"), late_right / n);
+    assert_near(number("interest/precision"), early_right / early);
+    assert_near(number("interest/mean_macs"), macs / n);
+    assert_near(number("interest/others/false_alarms"), alarms / (trace->n - n));
+    assert_near(number("interest/refused"), refused[1] / n);
+    assert_near(number("interest/others/refused"), refused[0] / (trace->n - n));
+    const json_t *names =
+        json_object_get(json_object_get(f.evaluation->json, "interest"), "classes");
+    assert_int_equal(json_array_size(names), narrowed ? 1 : 2);
+  }
+  assert_refused(evaluate_for(&f.policy, &asked, 1, &err), EX_EUNSUPPORTED, &err,
+                 "knows no classes of interest");
+  assert_ok(fixture_evaluate(&f, 20, &err), &err);
+  assert_true(json_is_null(json_object_get(f.evaluation->json, "interest")));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(headline_by_hand),
@@ -319,6 +386,7 @@ int main(void) {
       cmocka_unit_test(refuses_what_cannot_run),
       cmocka_unit_test(notes_tell_of_bad_exits),
       cmocka_unit_test(promised_beside_realised),
+      cmocka_unit_test(classes_of_interest_are_told_apart),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

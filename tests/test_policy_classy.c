@@ -162,6 +162,37 @@ static void thresholds_are_the_least_that_keep_the_precision(void **state) {
   ex__trace_free(trace);
 }
 
+/* A class leaves from its exit on and at none before, whatever its threshold there; the
+ * sets are nested, and the thresholds of a class from the start are as without. */
+static void sets_grow_with_depth(void **state) {
+  (void)state;
+  ex_trace *trace = random_trace(11, N, POINTS, OUTPUTS);
+  const struct ex_policy_fit job = {trace, 0, 1, false};
+  struct ex_error err;
+  struct ex_outcome outcomes[N], none[N];
+  ex_policy policy = fitted(trace, "2,7", "0.8", "go-on"), growing = policy;
+  set(&growing, "from", "0,2");
+  assert_ok(policy.class->fit(growing.values, &job, &err), &err);
+  for (int32_t p = 0; p < POINTS - 1; p++) {
+    assert_true(value_of(&policy, "threshold", p, 0) == value_of(&growing, "threshold", p, 0));
+    assert_true((value_of(&growing, "threshold", p, 1) > 1) == (p < 2));
+  }
+  for (int32_t by_hand = 0; by_hand < 2; by_hand++) {
+    int32_t left[POINTS] = {0};
+    if (by_hand == 1) set(&growing, "threshold", ".3,.3;.3,.3;.3,.3;.3,.3");
+    ex__policy_replay(&growing, trace, NULL, outcomes);
+    for (int32_t i = 0; i < N; i++)
+      left[outcomes[i].point] += label_of(trace, &outcomes[i], i) == 7;
+    assert_int_equal(left[0] + left[1], 0);
+    assert_true(left[2] > 0);
+  }
+  set(&growing, "from", "4,5"); /* empty sets at every early exit: full depth, no head before */
+  ex__policy_replay(&growing, trace, NULL, none);
+  for (int32_t i = 0; i < N; i++)
+    assert_int_equal(none[i].macs, trace->cost.direct_macs[POINTS - 1]);
+  ex__trace_free(trace);
+}
+
 static void a_higher_threshold_lets_fewer_leave_as_the_class(void **state) {
   (void)state;
   ex_trace *trace = random_trace(5, N, 2, 3);
@@ -266,6 +297,9 @@ static void bad_values_are_refused(void **state) {
   assert_refused(ex__policy_set(&policy, "classes", "1.5", &err), EX_EINVAL, &err, "whole");
   assert_refused(ex__policy_set(&policy, "classes", "3,3", &err), EX_EINVAL, &err, "twice");
   assert_refused(ex__policy_set(&policy, "threshold", "1;1", &err), EX_EINVAL, &err, "exit");
+  assert_ok(ex__policy_set(&policy, "classes", "3,4", &err), &err);
+  assert_refused(ex__policy_set(&policy, "from", "1", &err), EX_EINVAL, &err, "must have 2");
+  assert_refused(ex__policy_set(&policy, "from", "1,0.5", &err), EX_EINVAL, &err, "whole");
 }
 
 /* ---- for real ----------------------------------------------------------------- */
@@ -344,6 +378,7 @@ int main(void) {
       cmocka_unit_test(early_labels_are_in_the_set),
       cmocka_unit_test(one_threshold_for_all_classes_is_max_probability),
       cmocka_unit_test(thresholds_are_the_least_that_keep_the_precision),
+      cmocka_unit_test(sets_grow_with_depth),
       cmocka_unit_test(a_higher_threshold_lets_fewer_leave_as_the_class),
       cmocka_unit_test(refusals_keep_the_precision),
       cmocka_unit_test(a_request_runs_no_heads_in_vain),

@@ -323,11 +323,11 @@ static void learned_jumps_go_where_samples_leave(void **state) {
     assert_int_equal(outcomes[i].point, i % 2 == 0 ? 2 : 7);
     assert_int_equal(outcomes[i].macs, (outcomes[i].point + 1) * 100 + 2 * 10);
   }
-  ex__policy_jumps(&policy, trace, &jumps);
+  ex__policy_jumps(&policy, trace, NULL, &jumps);
   assert_true(jumps.looked == 2 * N && jumps.jumped == N && jumps.right == N);
   /* One step at a time every jump but the last is short. */
   set(&policy, "rmax", "1");
-  ex__policy_jumps(&policy, trace, &jumps);
+  ex__policy_jumps(&policy, trace, NULL, &jumps);
   assert_true(jumps.right == N && jumps.over == 0 && jumps.under == N / 2 * (1 + 6));
   assert_int_equal(jumps.looked, N / 2 * (3 + 8));
   /* Nobody is predicted before eight exits have passed, but all leave before. */
@@ -340,7 +340,7 @@ static void learned_jumps_go_where_samples_leave(void **state) {
   struct ex_error err;
   assert_ok(ex__policy_from_json(json, POINTS, 2, &policy, &err), &err);
   json_decref(json);
-  ex__policy_jumps(&policy, trace, &jumps);
+  ex__policy_jumps(&policy, trace, NULL, &jumps);
   assert_true(jumps.jumped == N && jumps.over == N);
   ex__trace_free(trace);
 }

@@ -101,16 +101,25 @@ static enum ex_status scale(struct work *work, struct ex_error *err) {
   return ex__trace_derive(work->certify, transform, err);
 }
 
-/* As the rule's value of that name; a rule without one says so. */
-static enum ex_status set_classes(const ex_model *model, const char *classes, ex_policy *policy,
-                                  struct ex_error *err) {
+/* Classes by number as the rule's value of that name (a rule without one says so), before
+ * the others, which may speak of them. */
+static enum ex_status open_rule(const struct calibration_job *job, const ex_model *model,
+                                ex_policy *policy, struct ex_error *err) {
+  char text[EX_MAX_LIST * 12 + 16] = "classes=";
   int32_t class[EX_MAX_LIST], n;
-  if (classes == NULL) return EX_OK;
-  EX_TRY(open_classes(model, classes, class, &n, err));
-  char text[EX_MAX_LIST * 12] = "";
-  for (int32_t i = 0, at = 0; i < n; i++)
-    at += snprintf(text + at, sizeof text - (size_t)at, "%s%d", i > 0 ? "," : "", (int)class[i]);
-  return ex__policy_set(policy, "classes", text, err);
+  struct assignments set = {.n = 0};
+  if (job->classes != NULL) {
+    EX_TRY(open_classes(model, job->classes, class, &n, err));
+    for (int32_t i = 0, at = (int32_t)strlen(text); i < n; i++)
+      at += snprintf(text + at, sizeof text - (size_t)at, "%s%d", i > 0 ? "," : "", (int)class[i]);
+    set.text[set.n++] = text;
+  }
+  for (int32_t i = 0; job->set != NULL && i < job->set->n; i++) {
+    if (set.n == MAX_ASSIGNMENTS)
+      return ex__fail(err, EX_EINVAL, "calibrate: more than %d values", MAX_ASSIGNMENTS);
+    set.text[set.n++] = job->set->text[i];
+  }
+  return open_policy(model, job->policy, &set, policy, err);
 }
 
 static enum ex_status calibrate(const struct calibration_job *job, struct work *work,
@@ -119,8 +128,7 @@ static enum ex_status calibrate(const struct calibration_job *job, struct work *
   struct ex_cost cost;
   EX_TRY(ex__model_read(job->model, &work->model, err));
   EX_TRY(set_transform(job->transform, work->model->net, err));
-  EX_TRY(open_policy(work->model, job->policy, job->set, &policy, err));
-  EX_TRY(set_classes(work->model, job->classes, &policy, err));
+  EX_TRY(open_rule(job, work->model, &policy, err));
   EX_TRY(open_model_data(work->model, job->data, &work->data, err));
   EX_TRY(open_compiled(work->model, 1, &work->plan, &work->compiled, err));
   EX_TRY(check_splits(work->data, err));

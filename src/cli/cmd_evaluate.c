@@ -16,7 +16,7 @@
 
 struct options {
   struct common_options common;
-  const char *data, *policy, *report, *split, *dynamic;
+  const char *data, *policy, *report, *split, *dynamic, *classes;
   bool fast;
   int64_t timed;
   struct assignments set;
@@ -29,6 +29,9 @@ static const struct option_spec table[] = {
      "Another exit rule than the model's."},
     {"set", 's', OPTION_ASSIGNMENTS, offsetof(struct options, set), "KEY=VALUE", 0, 0, NULL,
      "Sets a value of the rule."},
+    {"classes", 'c', OPTION_TEXT, offsetof(struct options, classes), "LIST", 0, 0, NULL,
+     "Only these, by number or label (7,Bag), may leave early, as in a request, for rules that "
+     "know classes of interest."},
     {"data", 'd', OPTION_TEXT, offsetof(struct options, data), "RECIPE", 0, 0, NULL,
      "Data from this recipe instead of the model's own."},
     {"split", 0, OPTION_TEXT, offsetof(struct options, split), "NAME", 0, 0, NULL,
@@ -69,6 +72,7 @@ static enum ex_status evaluate(const struct options *options, const char *path, 
                                struct ex_error *err) {
   ex_policy policy;
   enum ex_split split;
+  int32_t class[EX_MAX_LIST], n_classes = 0;
   EX_TRY(find_split(options->split, &split, err));
   EX_TRY(ex__model_read(path, &work->model, err));
   if (work->model->policy == NULL && options->policy == NULL)
@@ -76,10 +80,14 @@ static enum ex_status evaluate(const struct options *options, const char *path, 
                     "%s: is not calibrated; run `exeunt calibrate`, or name a rule with --policy",
                     path);
   EX_TRY(open_policy(work->model, options->policy, &options->set, &policy, err));
+  if (options->classes != NULL)
+    EX_TRY(open_classes(work->model, options->classes, class, &n_classes, err));
   EX_TRY(open_model_data(work->model, options->data, &work->data, err));
   const struct ex_evaluation_job job = {
       .model = work->model,
       .policy = &policy,
+      .classes = options->classes != NULL ? class : NULL,
+      .n_classes = n_classes,
       .data = work->data,
       .split = split,
       .threads = console_threads(&options->common),

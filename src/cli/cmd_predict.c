@@ -43,6 +43,7 @@ struct work {
   const struct options *options;
   ex_model *model;
   ex_engine *engine;
+  ex_policy policy;
   float *logits; /* [n_outputs] */
 };
 
@@ -69,6 +70,12 @@ static enum ex_status all_exits(struct work *work, const float *x, json_t *objec
   return status;
 }
 
+/* Sent off early because it is none of the classes of interest; its label says no more. */
+static bool refused(const struct work *work, const struct ex_result *result) {
+  return result->stage < work->model->net->n_stages - 1 &&
+         !ex__policy_minds(&work->policy, result->label);
+}
+
 static enum ex_status print_json(struct work *work, const char *path, int32_t index, const float *x,
                                  const struct ex_result *result, json_t *steps) {
   json_t *object = json_pack("{s:s, s:i, s:i, s:s, s:i, s:f, s:I}", "file", path, "index",
@@ -76,6 +83,7 @@ static enum ex_status print_json(struct work *work, const char *path, int32_t in
                              work->model->labels[result->label], "exit", (int)result->exit,
                              "confidence", result->confidence, "macs", (json_int_t)result->macs);
   if (object == NULL) return EX_ENOMEM;
+  json_object_set_new(object, "refused", json_boolean(refused(work, result)));
   json_object_set_new(object, "logits", numbers(result->logits, work->model->net->n_outputs));
   if (steps != NULL) json_object_set(object, "steps", steps);
   enum ex_status status = work->options->all_exits ? all_exits(work, x, object) : EX_OK;
@@ -91,7 +99,8 @@ static void print_text(const struct work *work, const char *path, int32_t index,
   ex_model_describe(work->model, &info);
   char place[24] = "";
   if (n > 1) snprintf(place, sizeof place, " [%d]", (int)index);
-  printf("%s%s: %s, exit %d of %d, confidence %.3f, %.0f %% of full depth\n", path, place,
+  printf("%s%s: %s%s, exit %d of %d, confidence %.3f, %.0f %% of full depth\n", path, place,
+         refused(work, result) ? "not of interest, if anything " : "",
          work->model->labels[result->label], (int)result->exit + 1, (int)info.n_exits,
          result->confidence, 100.0 * (double)result->macs / (double)info.full_macs);
 }
@@ -145,14 +154,13 @@ static enum ex_status open_work(struct work *work, const char *path, struct ex_e
     return ex__fail(err, EX_EINVAL,
                     "%s: is not calibrated; run `exeunt calibrate`, or name a rule with --policy",
                     path);
-  ex_policy policy;
-  EX_TRY(open_policy(work->model, options->policy, &options->set, &policy, err));
+  EX_TRY(open_policy(work->model, options->policy, &options->set, &work->policy, err));
   const struct ex_engine_options engine = {.size = sizeof engine,
                                            .threads = console_threads(&options->common),
                                            .max_batch = 1,
                                            .untimed = true,
                                            .ready_input = options->no_preprocess};
-  EX_TRY(ex__engine_new(work->model, &policy, &engine, &work->engine, err));
+  EX_TRY(ex__engine_new(work->model, &work->policy, &engine, &work->engine, err));
   EX_TRY(ask_for_classes(work, err));
   work->logits = ex__calloc((size_t)work->model->net->n_outputs, sizeof *work->logits);
   return work->logits != NULL ? EX_OK : ex__fail(err, EX_ENOMEM, "predict: out of memory");

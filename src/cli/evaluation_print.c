@@ -55,6 +55,28 @@ static void print_risk(const json_t *json) {
     printf("on average\n");
 }
 
+/* Classes of interest, for rules that know some. */
+static void print_interest(const json_t *json) {
+  const json_t *interest = json_object_get(json, "interest"), *label;
+  const json_t *others = json_object_get(interest, "others");
+  double full = number(json_object_get(json, "full"), "macs");
+  size_t i;
+  if (!json_is_object(interest)) return;
+  printf("interest   ");
+  json_array_foreach(json_object_get(interest, "classes"), i, label) {
+    printf("%s%s", i > 0 ? ", " : "", json_string_value(label));
+  }
+  printf(" (%.0f samples): %.1f %% right and early, %.1f %% right at the last exit; %.0f %% of the "
+         "work\n",
+         number(interest, "n"), 100 * number(interest, "early_right"),
+         100 * number(interest, "late_right"), 100 * number(interest, "mean_macs") / full);
+  printf(
+      "others     %.1f %% leave early as one of these (which is right %.1f %% of the time); %.1f %% "
+      "are refused early; %.0f %% of the work\n",
+      100 * number(others, "false_alarms"), 100 * number(interest, "precision"),
+      100 * number(others, "refused"), 100 * number(others, "mean_macs") / full);
+}
+
 static void print_exits(const json_t *json) {
   printf("\nexit   leave  right of those  right of all   multiply-adds     ECE\n");
   size_t i;
@@ -80,6 +102,7 @@ int evaluation_print(const json_t *json) {
   print_head(json);
   print_latency(json);
   print_risk(json);
+  print_interest(json);
   print_exits(json);
   print_notes(json);
   return EXIT_SUCCESS;

@@ -69,7 +69,7 @@ struct ex_env {
 enum ex_policy_need {
   EX_POLICY_NEEDS_GATE = 1,   /* gates run, and are charged, for these rules alone */
   EX_POLICY_NEEDS_TARGET = 2, /* replay only, never in an engine */
-  EX_POLICY_READS_CLASSES = 4 /* minds the classes of a request */
+  EX_POLICY_READS_CLASSES = 4 /* minds the classes of a request, and has some of interest */
 };
 
 /* What a rule is fitted on: the samples first, first + step, … of a trace whose
@@ -105,6 +105,10 @@ struct ex_policy_class {
   double (*leave_at)(double score);
   size_t threshold_offset;
   double threshold_off;
+  /* For rules that read classes: where the struct ex_list of the classes of interest
+   * lies, by number; an empty one means all. A sample that leaves early with another
+   * label is refused. */
+  size_t classes_offset;
   /* Values that make sense to try, for rules that are searched by knob, from
    * the most careful (full depth) to the boldest: writes candidate `index` into
    * values; false past the last. NULL: none. */
@@ -150,6 +154,16 @@ static inline const struct ex_list *ex__policy_thresholds_of(const ex_policy *po
 }
 static inline struct ex_list *ex__policy_thresholds(ex_policy *policy) {
   return (struct ex_list *)(void *)(policy->values + policy->class->threshold_offset);
+}
+
+/* Whether a class is of interest to a rule that reads classes; to others all are. */
+static inline bool ex__policy_minds(const ex_policy *policy, int32_t label) {
+  const struct ex_list *list =
+      (const struct ex_list *)(const void *)(policy->values + policy->class->classes_offset);
+  if ((policy->class->needs & EX_POLICY_READS_CLASSES) == 0 || list->n == 0) return true;
+  for (int32_t i = 0; i < list->n; i++)
+    if ((int32_t)list->value[i] == label) return true;
+  return false;
 }
 
 /* Defaults; an unknown name lists the known. */
@@ -211,11 +225,12 @@ void ex__policy_replay(const ex_policy *policy, const ex_trace *trace, const str
 /* How the jumps of a rule turned out, all samples together. A jump is right where
  * its goal is the first exit from there on at which the rule, going straight to it,
  * leaves; over where it passed that one, which costs bodies; under where the goal
- * does not leave either, which costs a head. */
+ * does not leave either, which costs a head. env as for replay. */
 struct ex_jumps {
   int64_t looked;                     /* exits that were looked at, by any rule */
   int64_t jumped, right, over, under; /* EX_GO_TO; the three sum to it */
 };
-void ex__policy_jumps(const ex_policy *policy, const ex_trace *trace, struct ex_jumps *jumps);
+void ex__policy_jumps(const ex_policy *policy, const ex_trace *trace, const struct ex_env *env,
+                      struct ex_jumps *jumps);
 
 #endif

@@ -10,8 +10,9 @@
  * the last a sample leaves if its answer is a class c of interest and its probability
  * reaches the exit's threshold for c: the least at which, on a held-out split, of those
  * that have come this far and would leave here as c at least `precision` are c. No such
- * threshold: nobody leaves here as c. The set is the same at every early exit; the last
- * one answers with any class.
+ * threshold: nobody leaves here as c. The last exit answers with any class. `from` tells
+ * at which exit each class may first leave, so that the sets grow with depth; without it
+ * the set is the same at every early exit.
  *
  * `others` = refuse: a sample whose answer is not of interest may leave as well, where
  * the classes of interest together have so little probability that at least `precision`
@@ -31,7 +32,7 @@
 enum others { GO_ON, REFUSE };
 
 struct classy {
-  struct ex_list classes;
+  struct ex_list classes, from;
   double precision;
   int32_t others;
   struct ex_list column;     /* the class of each column of `threshold` */
@@ -46,6 +47,9 @@ static const double OFF = 2, CANDIDATES = 51; /* precisions of 1, 0.99, … 0.5 
 static const struct ex_param params[] = {
     {"classes", EX_PARAM_LIST, FIELD(classes), 0, 1e6, "", NULL,
      "Classes of interest, by number from 0, which may leave early; none given: all."},
+    {"from", EX_PARAM_LIST, FIELD(from), 0, EX_MAX_POINTS, "", NULL,
+     "Exit, from 0, at which each class of interest may first leave, in the order of classes; none "
+     "given: the first."},
     {"precision", EX_PARAM_REAL, FIELD(precision), 0, 2, "2", NULL,
      "Of those that leave early as a class, the share that must be of it; above 1: nobody leaves "
      "early."},
@@ -70,9 +74,16 @@ static int32_t place_in(const struct ex_list *list, int32_t class) {
   return -1;
 }
 
-/* The column of a class that is of interest to the rule and to the request; −1: none. */
-static int32_t column_of(const struct classy *rule, const struct ex_env *env, int32_t class) {
-  if (rule->classes.n > 0 && place_in(&rule->classes, class) < 0) return -1;
+/* Whether a class is in the set of an exit. */
+static bool in_set(const struct classy *rule, int32_t point, int32_t class) {
+  int32_t place = rule->classes.n > 0 ? place_in(&rule->classes, class) : class;
+  return place >= 0 && (place >= rule->from.n || point >= (int32_t)rule->from.value[place]);
+}
+
+/* The column of a class that may leave here, by the rule and by the request; −1: none. */
+static int32_t column_of(const struct classy *rule, const struct ex_env *env, int32_t point,
+                         int32_t class) {
+  if (!in_set(rule, point, class)) return -1;
   bool wanted = env == NULL || env->classes == NULL;
   for (int32_t i = 0; !wanted && i < env->n_classes; i++) wanted = env->classes[i] == class;
   return wanted ? place_in(&rule->column, class) : -1;
@@ -92,10 +103,24 @@ static enum ex_status check_list(const char *name, const struct ex_list *list, i
   return EX_OK;
 }
 
+static enum ex_status check_from(const struct classy *rule, int32_t n_outputs,
+                                 struct ex_error *err) {
+  int32_t wanted = rule->classes.n > 0 ? rule->classes.n : n_outputs;
+  for (int32_t i = 0; i < rule->from.n; i++)
+    if (rule->from.value[i] != floor(rule->from.value[i]))
+      return ex__fail(err, EX_EINVAL, "classy: from has %g; must be whole numbers",
+                      rule->from.value[i]);
+  if (rule->from.n == 0 || rule->from.n == wanted) return EX_OK;
+  return ex__fail(err, EX_EINVAL,
+                  "classy: from has %d numbers; must have %d, one for each class of interest",
+                  (int)rule->from.n, (int)wanted);
+}
+
 static enum ex_status check(const void *values, int32_t n_points, int32_t n_outputs,
                             struct ex_error *err) {
   const struct classy *rule = values;
   EX_TRY(check_list("classes", &rule->classes, n_outputs, err));
+  EX_TRY(check_from(rule, n_outputs, err));
   EX_TRY(check_list("column", &rule->column, n_outputs, err));
   if (rule->column.n == 0 && rule->threshold.n_rows == 0 && rule->refusal.n == 0) return EX_OK;
   if (n_points > 1 && rule->threshold.n_columns == rule->column.n &&
@@ -156,13 +181,15 @@ static void fit_class(const struct fitting *fitting, int32_t point, int32_t colu
   const ex_trace *trace = fitting->job->trace;
   struct classy *rule = fitting->rule;
   int32_t class = (int32_t)rule->column.value[column], n = 0;
+  rule->threshold.value[point][column] = OFF;
+  if (!in_set(rule, point, class)) return;
   for (int32_t i = fitting->job->first; i < trace->n; i += fitting->job->step) {
     const struct ex_answer *answer = &trace->answer[ex__trace_at(trace, point, i)];
     if (!fitting->gone[i] && answer->label == class)
       fitting->seen[n++] = (struct seen){answer->max_probability, trace->target[i] == class, i};
   }
   int32_t most = most_precise(fitting->seen, n, rule->precision);
-  rule->threshold.value[point][column] = most > 0 ? fitting->seen[most - 1].sure : OFF;
+  if (most > 0) rule->threshold.value[point][column] = fitting->seen[most - 1].sure;
   leave(fitting, most);
 }
 
@@ -232,7 +259,7 @@ static bool of_use(const struct classy *rule, const struct ex_env *env, int32_t 
   if (rule->others == REFUSE && !narrowed && rule->refusal.value[point] > 0) return true;
   for (int32_t i = 0; i < rule->column.n; i++)
     if (rule->threshold.value[point][i] <= 1 &&
-        column_of(rule, env, (int32_t)rule->column.value[i]) >= 0)
+        column_of(rule, env, point, (int32_t)rule->column.value[i]) >= 0)
       return true;
   return false;
 }
@@ -246,7 +273,7 @@ static bool skips(const void *values, int32_t point, int32_t n_points) {
 /* Scratch is what was gone by: a label outside the set has nothing to reach. */
 static bool leaves(const struct classy *rule, const struct ex_env *env,
                    const struct ex_observation *seen, struct ex_reading *reading) {
-  int32_t column = column_of(rule, env, seen->answer.label);
+  int32_t column = column_of(rule, env, seen->point, seen->answer.label);
   if (column >= 0) {
     double threshold = rule->threshold.value[seen->point][column];
     *reading = (struct ex_reading){"probability of its class", seen->answer.max_probability,
@@ -292,6 +319,7 @@ const struct ex_policy_class ex__policy_classy = {
     .size = sizeof(struct classy),
     .scratch_size = sizeof(struct ex_reading),
     .needs = EX_POLICY_READS_CLASSES,
+    .classes_offset = FIELD(classes),
     .candidate = candidate,
     .fit = fit,
     .fit_each = true,

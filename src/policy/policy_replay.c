@@ -131,9 +131,10 @@ static void follow(const struct replay *replay, int32_t sample, void *scratch,
   }
 }
 
-void ex__policy_jumps(const ex_policy *policy, const ex_trace *trace, struct ex_jumps *jumps) {
+void ex__policy_jumps(const ex_policy *policy, const ex_trace *trace, const struct ex_env *env,
+                      struct ex_jumps *jumps) {
   _Alignas(16) unsigned char scratch[EX_MAX_POLICY_SCRATCH];
-  struct replay replay = begin(policy, trace, NULL);
+  struct replay replay = begin(policy, trace, env);
   *jumps = (struct ex_jumps){0};
   for (int32_t i = 0; i < trace->n; i++) {
     show_target(&replay, i);

@@ -112,11 +112,28 @@ static enum ex_status reserve(struct work *work, struct ex_error *err) {
   return ex__fail(err, EX_ENOMEM, "evaluate: no memory for %d samples", (int)n);
 }
 
+/* For the classes of the request, in the engine and in replay. */
+static enum ex_status ask(struct work *work, struct ex_error *err) {
+  const struct ex_evaluation_job *job = work->job;
+  const struct ex_request request = {
+      .size = sizeof request, .classes = job->classes, .n_classes = job->n_classes};
+  work->facts.env = (struct ex_env){.time_left_ns = INT64_MAX,
+                                    .max_point = work->net->n_points - 1,
+                                    .target = -1,
+                                    .classes = job->classes,
+                                    .n_classes = job->n_classes};
+  enum ex_status status = ex_engine_request(work->engine, &request);
+  if (status == EX_OK) return EX_OK;
+  return ex__fail(err, status, "classes: %s; the rule %s knows no classes of interest",
+                  ex_status_text(status), job->policy->class->name);
+}
+
 static enum ex_status open_engines(struct work *work, struct ex_error *err) {
   const struct ex_evaluation_job *job = work->job;
   struct ex_engine_options options = {
       .size = sizeof options, .threads = job->threads, .max_batch = BATCH, .fast = job->fast};
   EX_TRY(ex__engine_new(job->model, job->policy, &options, &work->engine, err));
+  EX_TRY(ask(work, err));
   if (job->timed_samples <= 0) return EX_OK;
   ex_policy last;
   EX_TRY(ex__policy_init(&last, "fixed", work->net->n_points, work->net->n_outputs, err));
@@ -191,7 +208,7 @@ static enum ex_status compare(struct work *work, int32_t first, int32_t n, struc
 static enum ex_status answer_all(struct work *work, struct ex_error *err) {
   int32_t total = work->trace->n;
   int64_t began = ex__now_ns();
-  ex__policy_replay(work->job->policy, work->trace, NULL, work->replayed);
+  ex__policy_replay(work->job->policy, work->trace, &work->facts.env, work->replayed);
   ex__engine_profile(work->engine, true);
   for (int32_t first = 0; first < total; first += BATCH) {
     int32_t n = total - first < BATCH ? total - first : BATCH;
@@ -254,7 +271,8 @@ static enum ex_status time_all(struct work *work, struct ex_error *err) {
 
 /* ---- the whole ------------------------------------------------------------ */
 
-/* A receipt speaks of one policy; another one's figures are nothing to it. */
+/* A receipt speaks of one policy; another one's figures are nothing to it, nor are those
+ * of a request that narrows it. */
 static const json_t *receipt_of(const ex_model *model, const ex_policy *policy) {
   json_t *own = ex__policy_to_json(policy);
   const json_t *promised = json_object_get(model->receipt, "policy");
@@ -270,7 +288,7 @@ static void gather(struct work *work) {
   facts->select = job->split == EX_SPLIT_SELECT ? work->trace : work->select;
   facts->outcomes = work->live;
   facts->policy = job->policy;
-  facts->receipt = receipt_of(job->model, job->policy);
+  facts->receipt = job->classes == NULL ? receipt_of(job->model, job->policy) : NULL;
   facts->labels = (const char *const *)job->model->labels;
   facts->split = ex__split_name(job->split);
   facts->threads = job->threads;

@@ -19,6 +19,8 @@
 struct ex_evaluation_job { /* everything is borrowed */
   const ex_model *model;
   const ex_policy *policy;
+  const int32_t *classes; /* [n_classes] of a request, for rules that read classes; NULL: none */
+  int32_t n_classes;
   const ex_data *data;
   enum ex_split split; /* of the figures; select gives the budgeted curve its thresholds */
   int32_t threads;

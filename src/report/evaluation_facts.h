@@ -19,6 +19,7 @@ struct ex_evaluation_facts {
   const ex_trace *select;            /* NULL: no budgeted curve */
   const struct ex_outcome *outcomes; /* [trace->n], of the engine */
   const ex_policy *policy;
+  struct ex_env env;         /* under which it decided */
   const json_t *receipt;     /* NULL: the model has none, or it is another policy's */
   const char *const *labels; /* [trace->n_outputs] */
   const char *split;         /* its name */
@@ -34,6 +35,8 @@ struct ex_evaluation_facts {
 /* The object that `evaluate --json` prints (docs/measuring.md). */
 enum ex_status ex__evaluation_json(const struct ex_evaluation_facts *facts, json_t **out,
                                    struct ex_error *err);
+/* Adds "interest" to it: null where the rule reads no classes. */
+bool ex__evaluation_interest(const struct ex_evaluation_facts *facts, json_t *evaluation);
 /* Adds "notes" to it: sentences on what a reader should know, from its figures. */
 bool ex__evaluation_notes(const struct ex_evaluation_facts *facts, json_t *evaluation);
 

@@ -413,7 +413,7 @@ static bool put_risk(const struct ex_evaluation_facts *facts, json_t *promise) {
 /* Exits looked at per sample, and how jumps turned out; shares null where nobody jumped. */
 static bool put_jumps(const struct ex_evaluation_facts *facts, json_t *to) {
   struct ex_jumps jumps;
-  ex__policy_jumps(facts->policy, facts->trace, &jumps);
+  ex__policy_jumps(facts->policy, facts->trace, &facts->env, &jumps);
   double n = facts->trace->n, jumped = (double)jumps.jumped;
   json_t *object = json_object();
   return ex__put(to, "jumps", object) &&
@@ -460,8 +460,9 @@ static enum ex_status put_all(const struct ex_evaluation_facts *facts, json_t *t
   EX_TRY(put_curves(facts, to, err));
   EX_TRY(put_quality(facts, to));
   bool ok = put_headline(facts, to) && put_times(facts, to) && put_classes(facts, to) &&
-            put_jumps(facts, to) && ex__put(to, "ledger", ledger_json(&facts->ledger)) &&
-            put_policy(facts, to) && put_promise(facts, to) && ex__evaluation_notes(facts, to);
+            ex__evaluation_interest(facts, to) && put_jumps(facts, to) &&
+            ex__put(to, "ledger", ledger_json(&facts->ledger)) && put_policy(facts, to) &&
+            put_promise(facts, to) && ex__evaluation_notes(facts, to);
   return ok ? EX_OK : EX_ENOMEM;
 }
 

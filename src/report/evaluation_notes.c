@@ -119,6 +119,10 @@ static void note_promise(struct notes *notes, const struct ex_evaluation_facts *
   const json_t *promise = json_object_get(evaluation, "promise");
   double drop = ex__number_at(promise, "drop");
   double bound = ex__number_at(promise, "drop_bound");
+  if (facts->receipt == NULL && facts->env.classes != NULL) {
+    add(notes, "A request for classes narrows the rule: what its receipt promises is not meant.");
+    return;
+  }
   if (facts->receipt == NULL) {
     add(notes, "There is no receipt for this rule: nothing was promised.");
     return;
