@@ -5,6 +5,14 @@
 file(GLOB library_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*/*.c)
 file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/*.c)
 list(FILTER library_sources EXCLUDE REGEX "/src/cli/[^/]*$")
+
+# The loops of generated code are written out by src/export/.
+include(ExeuntEmbed)
+file(GLOB kernels CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}
+     ${CMAKE_SOURCE_DIR}/src/export/kernels/*.h)
+exeunt_embed(cmake/export_kernels.c.in ${CMAKE_BINARY_DIR}/export_kernels.c ${kernels})
+list(APPEND library_sources ${CMAKE_BINARY_DIR}/export_kernels.c)
+
 # The only files that know oneDNN carry these prefixes (tools/check-layers).
 set(portable_sources ${library_sources})
 list(FILTER portable_sources EXCLUDE REGEX "/src/graph/(onednn|fast_)[^/]*$")
@@ -81,7 +89,10 @@ if(cli_sources)
   endforeach()
 endif()
 if(have_main)
-  include(ExeuntEmbed)
+  # Recipes and catalogue, so that `exeunt demo` needs no path of the source tree.
+  file(GLOB embedded_files CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}
+       ${CMAKE_SOURCE_DIR}/recipes/*.json ${CMAKE_SOURCE_DIR}/papers/*.json)
+  exeunt_embed(cmake/embedded.c.in ${CMAKE_BINARY_DIR}/embedded.c ${embedded_files})
   add_executable(exeunt ${cli_sources} ${CMAKE_BINARY_DIR}/embedded.c)
   target_link_libraries(exeunt PRIVATE exeunt_flags exeunt_static exeunt_links)
   add_custom_target(exeunt_commit

@@ -30,10 +30,8 @@ enum ex_status ex__window_shape(const struct ex_node *node, const struct ex_shap
   return ex__shape_make(op, 3, dim, out, err);
 }
 
-/* One direction: the part of window `i` inside [0, size), and its length up to
- * the end of the padding. */
-static int32_t span(const struct ex_pool *attr, int64_t size, int64_t i, int32_t *begin,
-                    int32_t *end) {
+int32_t ex__window_span(const struct ex_pool *attr, int64_t size, int64_t i, int32_t *begin,
+                        int32_t *end) {
   int64_t first = i * stride_of(attr) - attr->pad, last = first + attr->kernel;
   if (last > size + attr->pad) last = size + attr->pad;
   *begin = (int32_t)(first > 0 ? first : 0);
@@ -44,8 +42,8 @@ static int32_t span(const struct ex_pool *attr, int64_t size, int64_t i, int32_t
 struct ex_window ex__window_at(const struct ex_pool *attr, const struct ex_shape *in, int32_t row,
                                int32_t column) {
   struct ex_window window;
-  int32_t rows = span(attr, in->dim[1], row, &window.top, &window.bottom);
-  int32_t columns = span(attr, in->dim[2], column, &window.left, &window.right);
+  int32_t rows = ex__window_span(attr, in->dim[1], row, &window.top, &window.bottom);
+  int32_t columns = ex__window_span(attr, in->dim[2], column, &window.left, &window.right);
   window.padded = rows * columns;
   return window;
 }

@@ -18,6 +18,10 @@ struct ex_window {
   int32_t padded; /* elements, counting those in the padding that was declared */
 };
 
+/* One direction of window `i`: what of it lies inside [0, size); returns its length
+ * up to the end of the padding. */
+int32_t ex__window_span(const struct ex_pool *attr, int64_t size, int64_t i, int32_t *begin,
+                        int32_t *end);
 struct ex_window ex__window_at(const struct ex_pool *attr, const struct ex_shape *in, int32_t row,
                                int32_t column);
 

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * export/export_plan: making a plan, in the order in which its parts need each other.
+ */
+#include "export/export_plan.h"
+
+#include "base/memory.h"
+#include "export/export_transform.h"
+
+static void find_uses(struct ex_export_plan *plan) {
+  const ex_net *net = plan->net;
+  for (int32_t p = 0; p < net->n_points; p++) {
+    plan->closure[p] = ex__net_closure(net, p);
+    plan->last_use[p] = p;
+  }
+  for (int32_t p = 0; p < net->n_points; p++)
+    for (int32_t q = p; q < net->n_points; q++)
+      if (plan->closure[q] >> p & 1) plan->last_use[p] = q;
+}
+
+static enum ex_status make(struct ex_export_plan *plan, struct ex_error *err) {
+  const struct ex_export_c *job = plan->job;
+  if (!ex__export_name_is_good(job->name))
+    return ex__fail(err, EX_EINVAL,
+                    "name \"%.60s\"; must be [a-z][a-z0-9_]*, shorter than %d and no word "
+                    "of the language",
+                    job->name, EX_EXPORT_NAME_SIZE);
+  EX_TRY(ex__input_check(plan, err));
+  EX_TRY(ex__transform_check(plan, err));
+  find_uses(plan);
+  plan->reserved = ex__transform_reserved(plan->net);
+  EX_TRY(ex__export_lower(plan, err));
+  return ex__export_place(plan, err);
+}
+
+enum ex_status ex__export_plan_new(const struct ex_export_c *job, struct ex_export_plan **out,
+                                   struct ex_error *err) {
+  *out = NULL;
+  struct ex_export_plan *plan = ex__calloc(1, sizeof *plan);
+  if (plan == NULL) return ex__fail(err, EX_ENOMEM, "export: no memory");
+  plan->job = job;
+  plan->net = job->model->net;
+  enum ex_status status = make(plan, err);
+  if (status == EX_OK)
+    *out = plan;
+  else
+    ex__export_plan_free(plan);
+  return status;
+}
+
+void ex__export_plan_free(struct ex_export_plan *plan) {
+  if (plan == NULL) return;
+  ex__free(plan->steps);
+  ex__free(plan->values);
+  ex__free(plan->value_of);
+  ex__free(plan);
+}

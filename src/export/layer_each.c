@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * export/layer_each: layers that work element by element or pixel by pixel:
+ * batch-norm by itself, relu, addition, blend, softmax, sigmoid, local response
+ * normalisation.
+ */
+#include <string.h>
+
+#include "base/memory.h"
+#include "export/layer_product.h"
+
+/* Features are channels of one pixel. The node knows; the value it reads may be a
+ * map with one channel or one pixel that was flattened. */
+static int pixels_of(const struct ex_layer_step *step) {
+  return (int)(ex__shape_count(&step->node->shape) / step->node->shape.dim[0]);
+}
+static int channels_of(const struct ex_layer_step *step) { return (int)step->node->shape.dim[0]; }
+
+static int count_of(const struct ex_layer_step *step) {
+  return (int)ex__shape_count(&step->node->shape);
+}
+
+/* "  KERNEL(FIRST IN…, OUT": what stands before the other arguments. */
+static void open_call(struct ex_writer *writer, const struct ex_layer_step *step,
+                      const char *kernel) {
+  ex__text_add(writer->text, "  %s(", kernel);
+  for (int32_t k = 0; k < step->n_in; k++) {
+    ex__write_place(writer, step->in[k]);
+    ex__text_add(writer->text, ", ");
+  }
+  ex__write_place(writer, step->out);
+}
+
+/* ---- batch-norm by itself --------------------------------------------------- */
+
+static void norm_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  int32_t n = step->node->shape.dim[0];
+  double *values = ex__alloc((size_t)n, 2 * sizeof *values);
+  if (values == NULL) {
+    writer->text->failed = true;
+    return;
+  }
+  for (int32_t c = 0; c < n; c++)
+    ex__norm_at(writer->plan, step->node, c, &values[c], &values[n + c]);
+  ex__write_floats(writer, step, "factor", values, n);
+  ex__write_floats(writer, step, "shift", values + n, n);
+  ex__free(values);
+  ex__write_layer(writer, step, "scale",
+                  ".pixels = %d, .channels = %d, .relu = %d,\n"
+                  "    .factor = %s_factor, .shift = %s_shift",
+                  pixels_of(step), channels_of(step), (int)step->relu, step->name, step->name);
+}
+
+static void norm_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  ex__write_call(writer, step, "scale");
+}
+
+/* ---- element by element ----------------------------------------------------- */
+
+static void relu_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  open_call(writer, step, "relu");
+  ex__text_add(writer->text, ", %d);\n", count_of(step));
+}
+
+static void sigmoid_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  open_call(writer, step, "sigmoid");
+  ex__text_add(writer->text, ", %d);\n", count_of(step));
+}
+
+static enum ex_status check_add(const struct ex_export_plan *plan, const struct ex_layer_step *step,
+                                struct ex_error *err) {
+  (void)plan;
+  if (step->n_in == 2) return EX_OK;
+  return ex__fail(err, EX_EUNSUPPORTED, "add of %d values; must be of 2", (int)step->n_in);
+}
+
+static void add_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  open_call(writer, step, "add");
+  ex__text_add(writer->text, ", %d, %d);\n", count_of(step), (int)step->relu);
+}
+
+static void blend_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  ex__text_add(writer->text, "  blend(");
+  ex__write_float(writer->text, (double)ex__export_tensor(writer->plan, step->node, 0)[0]);
+  for (int32_t k = 0; k < 2; k++) {
+    ex__text_add(writer->text, ", ");
+    ex__write_place(writer, step->in[k]);
+  }
+  ex__text_add(writer->text, ", ");
+  ex__write_place(writer, step->out);
+  ex__text_add(writer->text, ", %d);\n", count_of(step));
+}
+
+/* ---- pixel by pixel --------------------------------------------------------- */
+
+static void softmax_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  open_call(writer, step, "softmax");
+  ex__text_add(writer->text, ", %d, %d);\n", pixels_of(step), channels_of(step));
+}
+
+static void lrn_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  const struct ex_lrn *attr = step->node->attr;
+  struct ex_text numbers = {0};
+  ex__text_add(&numbers, ".alpha = ");
+  ex__write_float(&numbers, attr->alpha / attr->size);
+  ex__text_add(&numbers, ", .beta = ");
+  ex__write_float(&numbers, attr->beta);
+  ex__text_add(&numbers, ", .k = ");
+  ex__write_float(&numbers, attr->k);
+  writer->text->failed |= numbers.failed;
+  ex__write_layer(writer, step, "lrn", ".pixels = %d, .channels = %d, .size = %d,\n    %s",
+                  pixels_of(step), channels_of(step), (int)attr->size,
+                  numbers.data != NULL ? numbers.data : "");
+  ex__text_clear(&numbers);
+}
+
+static void lrn_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  ex__write_call(writer, step, "lrn");
+}
+
+extern const struct ex_layer ex__layer_batch_norm, ex__layer_relu, ex__layer_add, ex__layer_blend,
+    ex__layer_softmax, ex__layer_sigmoid, ex__layer_lrn;
+const struct ex_layer ex__layer_batch_norm = {
+    .op = "batch_norm",
+    .flags = EX_LAYER_TAKES_RELU | EX_LAYER_IN_PLACE,
+    .form[EX_FLOAT] = {"float_scale", norm_constants, norm_call},
+};
+const struct ex_layer ex__layer_relu = {
+    .op = "relu",
+    .flags = EX_LAYER_IN_PLACE | EX_LAYER_KEEPS_QUANTUM,
+    .form[EX_FLOAT] = {"float_relu", NULL, relu_call},
+};
+const struct ex_layer ex__layer_add = {
+    .op = "add",
+    .flags = EX_LAYER_TAKES_RELU | EX_LAYER_IN_PLACE,
+    .check = check_add,
+    .form[EX_FLOAT] = {"float_add", NULL, add_call},
+};
+const struct ex_layer ex__layer_blend = {
+    .op = "blend",
+    .flags = EX_LAYER_IN_PLACE,
+    .form[EX_FLOAT] = {"float_blend", NULL, blend_call},
+};
+const struct ex_layer ex__layer_softmax = {
+    .op = "softmax",
+    .flags = EX_LAYER_IN_PLACE,
+    .form[EX_FLOAT] = {"float_softmax", NULL, softmax_call},
+};
+const struct ex_layer ex__layer_sigmoid = {
+    .op = "sigmoid",
+    .flags = EX_LAYER_IN_PLACE,
+    .form[EX_FLOAT] = {"float_sigmoid", NULL, sigmoid_call},
+};
+const struct ex_layer ex__layer_lrn = {
+    .op = "lrn",
+    .form[EX_FLOAT] = {"float_lrn", lrn_constants, lrn_call},
+};

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What `export --to c` writes, compiled without a warning and run beside the
+ * engine: the same logits within 1e-4, and the same exit unless a score lies within
+ * 1e-5 of its threshold.
+ */
+#include "tests/export_fixture.h"
+
+static const struct ex_shape gray = {3, {1, 28, 28}}, colour = {3, {3, 32, 32}};
+
+static void assert_close(const float *got, const float *expected, int32_t n) {
+  float most = 0;
+  for (int32_t i = 0; i < n; i++) most = fmaxf(most, fabsf(expected[i]));
+  for (int32_t i = 0; i < n; i++)
+    if (!(fabsf(got[i] - expected[i]) <= 1e-4f * most))
+      fail_msg("logit %d is %.9g; the engine says %.9g", (int)i, (double)got[i],
+               (double)expected[i]);
+}
+
+/* Returns how many left before the last exit. */
+static int32_t check_policy(const ex_model *model, const ex_policy *policy,
+                            const struct exported *exported, const struct inputs *in) {
+  static struct readings readings;
+  int32_t n = model->net->n_outputs, early = 0, near = 0;
+  float logits[64], *work = export_work(export_macro(exported, "NET_WORK"));
+  ex_engine *engine = export_engine(model, policy);
+  for (int32_t i = 0; i < in->n; i++) {
+    struct ex_result expected = {.logits = logits};
+    struct exported_result got = {0};
+    readings.nearest = INFINITY;
+    assert_int_equal(
+        ex__engine_watch(engine, in->values + i * in->features, export_watch, &readings, &expected),
+        EX_OK);
+    assert_int_equal(exported->run(in->bytes + i * in->features, work, &got), 0);
+    early += expected.exit < model->net->n_points - 1;
+    if (got.exit != expected.exit) {
+      if (!(readings.nearest < 1e-5))
+        fail_msg("input %d left at exit %d; the engine says %d", (int)i, got.exit,
+                 (int)expected.exit);
+      near++;
+      continue;
+    }
+    assert_close(got.logits, logits, n);
+    assert_int_equal(got.label, expected.label);
+    assert_true(fabs((double)got.confidence - expected.confidence) < 1e-4);
+  }
+  assert_true(near <= 2);
+  ex_engine_free(engine);
+  free(work);
+  return early;
+}
+
+/* Every exit in turn, with no more memory than the header asks for it. */
+static void check_anytime(const ex_model *model, const struct exported *exported,
+                          const struct inputs *in, int32_t n_inputs) {
+  int32_t last = model->net->n_points - 1;
+  ex_engine *engine = export_engine(model, NULL);
+  float logits[64];
+  for (int32_t exit = 0; exit <= last; exit++) {
+    char name[32];
+    snprintf(name, sizeof name, "NET_WORK_EXIT_%d", (int)exit);
+    float *work = export_work(export_macro(exported, name));
+    for (int32_t i = 0; i < n_inputs; i++) {
+      struct ex_result expected = {.logits = logits};
+      struct exported_result got;
+      struct exported_net net;
+      ex_engine_begin(engine, in->values + i * in->features);
+      exported->begin(&net, work, in->bytes + i * in->features);
+      assert_int_equal(exported->advance(&net, last + 1, &got), 2);
+      /* Straight there, or past every exit on the way. */
+      for (int32_t e = i % 2 == 0 ? exit : 0; e <= exit; e++) {
+        assert_int_equal(ex_engine_advance(engine, e, &expected), EX_OK);
+        assert_int_equal(exported->advance(&net, e, &got), 0);
+        assert_close(got.logits, logits, model->net->n_outputs);
+        assert_int_equal(got.exit, e);
+        assert_int_equal(got.label, expected.label);
+      }
+      if (exit > 0) assert_int_equal(exported->advance(&net, exit - 1, &got), 2);
+    }
+    free(work);
+  }
+  ex_engine_free(engine);
+}
+
+static void check_net(ex_model *model, const char *rule, int32_t n) {
+  struct inputs in = export_inputs(model, n);
+  ex_policy policy = export_fitted(model, rule, &in);
+  const struct ex_export_c job = {.model = model, .policy = &policy, .name = "net"};
+  struct exported exported = export_compile(&job);
+  int32_t early = check_policy(model, &policy, &exported, &in);
+  assert_true(model->net->n_points == 1 || (early > n / 4 && early < n));
+  check_anytime(model, &exported, &in, n < 6 ? n : 6);
+  export_close(&exported);
+  export_inputs_free(&in);
+  ex_model_free(model);
+}
+
+/* ---- the networks of the zoo -------------------------------------------------- */
+
+static void lenet(void **state) {
+  (void)state;
+  check_net(export_model("{\"architecture\": \"branchynet_lenet\", \"ceil-mode\": true}", &gray),
+            "max-probability", 300);
+}
+
+static void residual(void **state) {
+  (void)state;
+  check_net(export_model("{\"architecture\": \"resnet_exits\", \"stem\": 8,"
+                         " \"widths\": [8, 8, 12, 16]}",
+                         &gray),
+            "entropy", 100);
+}
+
+static void msdnet(void **state) {
+  (void)state;
+  check_net(export_model("{\"architecture\": \"msdnet\", \"exits\": 3, \"base\": 2, \"step\": 1,"
+                         " \"channels\": 4, \"growth\": 2, \"head-channels\": 8}",
+                         &colour),
+            "margin", 100);
+}
+
+static void sdn(void **state) {
+  (void)state;
+  check_net(export_model("{\"architecture\": \"sdn_vgg\", \"hidden\": [16],"
+                         " \"channels\": [6, 6, 6, 6, 8, 8, 8, 10, 10, 10],"
+                         " \"pool-after\": [4, 7, 10], \"shares\": [0.3, 0.6]}",
+                         &gray),
+            "max-probability", 100);
+}
+
+static void alexnet(void **state) {
+  (void)state;
+  check_net(export_model("{\"architecture\": \"branchynet_alexnet\", \"channels\": [8, 8, 8, 8, 8],"
+                         " \"hidden\": [16, 16]}",
+                         &colour),
+            "entropy", 60);
+}
+
+/* ---- what the zoo lacks ------------------------------------------------------ */
+
+static int32_t conv(ex_builder *b, const char *name, int32_t x, const struct ex_conv2d *attr) {
+  return ex__builder_op(b, "conv2d", name, attr, &x, 1);
+}
+
+static int32_t op(ex_builder *b, const char *name, const void *attr, int32_t x) {
+  return ex__builder_op(b, name, NULL, attr, &x, 1);
+}
+
+/* Groups, dilation, uneven kernels; pools with padding, rounded up, and adaptive; a norm
+ * and a relu by themselves; slice, softmax and sigmoid on maps. */
+static int32_t odd_body(ex_builder *b, int32_t x) {
+  x = conv(b, "uneven", x, &(struct ex_conv2d){8, 3, 2, 2, 2, 1, 1, 1, 1});
+  x = op(b, "avg_pool", &(struct ex_pool){3, 2, 1, 1, 0}, ex__builder_relu(b, x));
+  x = ex__builder_batch_norm(b, "alone", x);
+  int32_t grouped = conv(b, "grouped", x, &(struct ex_conv2d){6, 3, 3, 1, 2, 2, 2, 2, 0});
+  int32_t parts[] = {op(b, "softmax", NULL, grouped), op(b, "slice", &(struct ex_slice){1, 5}, x),
+                     op(b, "sigmoid", NULL, ex__builder_relu(b, x))};
+  return ex__builder_concat(b, parts, 3);
+}
+
+/* A head whose features others than linear layers read, and one that reads an earlier. */
+static int32_t odd_head(ex_builder *b, int32_t x, int32_t earlier) {
+  ex__builder_head(b);
+  int32_t mean = op(b, "adaptive_pool", &(struct ex_adaptive_pool){3, 2, 0}, x);
+  int32_t most = op(b, "adaptive_pool", &(struct ex_adaptive_pool){3, 2, 1}, x);
+  int32_t in[] = {ex__builder_flatten(b, mean), ex__builder_flatten(b, most), earlier};
+  int32_t all = ex__builder_concat(b, in, earlier >= 0 ? 3 : 2);
+  int32_t output = ex__builder_linear(b, "fc", all, 10);
+  ex__builder_point(b, output, -1, earlier >= 0 ? 1 : 0);
+  return output;
+}
+
+static ex_model *odd_model(void) {
+  struct ex_error err = {0};
+  ex_builder *b;
+  ex_net *net;
+  assert_ok(ex__builder_new(&(struct ex_shape){3, {2, 17, 15}}, 10, &b, &err), &err);
+  ex__builder_stage(b);
+  int32_t x = odd_body(b, ex__builder_input(b));
+  int32_t first = odd_head(b, x, -1);
+  ex__builder_stage(b);
+  x = op(b, "dropout", &(struct ex_dropout){0.5}, ex__builder_conv(b, "next", x, 6, 3, 1, 1, true));
+  odd_head(b, ex__builder_relu(b, x), -1);
+  ex__builder_stage(b);
+  x = op(b, "max_pool", &(struct ex_pool){3, 2, 1, 1, 0}, x);
+  odd_head(b, x, first);
+  assert_ok(ex__builder_finish(b, 4, &net, &err), &err);
+  return export_model_of(net);
+}
+
+static void odd_layers(void **state) {
+  (void)state;
+  check_net(odd_model(), "max-probability", 200);
+}
+
+/* ---- rules and transforms ---------------------------------------------------- */
+
+/* policy NULL: max-probability with thresholds that half reach. */
+static void with_policy(ex_model *model, const ex_policy *policy, int32_t early_least) {
+  struct inputs in = export_inputs(model, 100);
+  ex_policy fitted;
+  if (policy == NULL) {
+    fitted = export_fitted(model, "max-probability", &in);
+    policy = &fitted;
+  }
+  const struct ex_export_c job = {.model = model, .policy = policy, .name = "net"};
+  struct exported exported = export_compile(&job);
+  assert_true(check_policy(model, policy, &exported, &in) >= early_least);
+  check_anytime(model, &exported, &in, 4);
+  export_close(&exported);
+  export_inputs_free(&in);
+}
+
+static void rules_without_thresholds(void **state) {
+  (void)state;
+  struct ex_error err = {0};
+  ex_model *model = odd_model();
+  ex_policy policy = export_policy(model, "patience");
+  assert_ok(ex__policy_set(&policy, "patience", "1", &err), &err);
+  with_policy(model, &policy, 10);
+  policy = export_policy(model, "fixed");
+  assert_ok(ex__policy_set(&policy, "exit", "1", &err), &err);
+  with_policy(model, &policy, 100);
+  /* The first exit is switched off: only the second may leave early. */
+  policy = export_policy(model, "max-probability");
+  assert_ok(ex__policy_set(&policy, "thresholds", "2,0.1", &err), &err);
+  with_policy(model, &policy, 100);
+  ex_model_free(model);
+}
+
+static void transforms(void **state) {
+  (void)state;
+  ex_model *model = odd_model();
+  struct ex_transform *transform = &model->net->transform;
+  const struct ex_list temperatures = {3, {0.5, 2, 1.5}};
+  ex__transform_set_temperatures(transform, &temperatures);
+  with_policy(model, NULL, 50);
+  *transform = (struct ex_transform){.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.75};
+  with_policy(model, NULL, 50);
+  ex_model_free(model);
+}
+
+/* ---- refusals ---------------------------------------------------------------- */
+
+static void refuses(const ex_model *model, const ex_policy *policy, const char *name,
+                    enum ex_status status, const char *part) {
+  struct ex_error err = {0};
+  struct ex_text source = {0}, header = {0};
+  const struct ex_export_c job = {.model = model, .policy = policy, .name = name};
+  assert_refused(ex__export_c(&job, &source, &header, &err), status, &err, part);
+  ex__text_clear(&source);
+  ex__text_clear(&header);
+}
+
+static void what_cannot_be_written_is_named(void **state) {
+  (void)state;
+  struct ex_error err = {0};
+  ex_model *model = odd_model();
+  ex_policy policy = export_policy(model, "pcee");
+  refuses(model, &policy, "net", EX_EUNSUPPORTED, "exit rule pcee cannot be written");
+  policy = export_policy(model, "max-probability");
+  refuses(model, &policy, "Net", EX_EINVAL, "name \"Net\"; must be [a-z]");
+  refuses(model, &policy, "int", EX_EINVAL, "name \"int\"");
+  assert_ok(ex__policy_set(&policy, "fallback", "true", &err), &err);
+  refuses(model, &policy, "net", EX_EUNSUPPORTED, "fallback = true");
+  policy = export_policy(model, "max-probability");
+  ex__transform_set_product(&model->net->transform, 3);
+  refuses(model, &policy, "net", EX_EUNSUPPORTED, "exit transform product");
+  ex_model_free(model);
+
+  ex_builder *b;
+  ex_net *net;
+  assert_ok(ex__builder_new(&(struct ex_shape){1, {12}}, 10, &b, &err), &err);
+  ex__builder_stage(b);
+  int32_t x = op(b, "gelu", NULL, ex__builder_input(b));
+  ex__builder_head(b);
+  ex__builder_point(b, ex__builder_linear(b, "fc", x, 10), -1, 0);
+  assert_ok(ex__builder_finish(b, 4, &net, &err), &err);
+  model = export_model_of(net);
+  policy = export_policy(model, "fixed");
+  refuses(model, &policy, "net", EX_EUNSUPPORTED, "node 1, operator gelu");
+  ex_model_free(model);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(lenet),
+      cmocka_unit_test(residual),
+      cmocka_unit_test(msdnet),
+      cmocka_unit_test(sdn),
+      cmocka_unit_test(alexnet),
+      cmocka_unit_test(odd_layers),
+      cmocka_unit_test(transforms),
+      cmocka_unit_test(rules_without_thresholds),
+      cmocka_unit_test(what_cannot_be_written_is_named),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
