@@ -50,6 +50,7 @@ static const struct op_spec specs[] = {
     {"adaptive_pool", "height=3 width=2 max=true", 2, 1, {{3, {2, 7, 5}}}, true},
     {"adaptive_pool", "height=5 width=4", 1, 1, {{3, {2, 3, 3}}}, true},
     {"relu", "", 2, 1, {{3, {3, 4, 5}}}, true},
+    {"normalise", "mean=0.5,-0.25 deviation=0.02,0.5 bytes=true", 2, 1, {{3, {2, 3, 4}}}, true},
     {"gelu", "", 2, 1, {{1, {33}}}, true},
     {"sigmoid", "", 2, 1, {{1, {33}}}, true},
     {"softmax", "", 3, 1, {{1, {10}}}, true},

@@ -6,10 +6,11 @@
  * (fast_infer_step.c, _conv.c, _lanes.c, _winograd.c), gives every value a place, and packs
  * the weights with batch-norm folded in. Running walks over the steps.
  *
- * Layout is one rule for a whole graph, so that its programs agree about their
- * ports: planar (as the twins) where channels are few, since then only pixels
- * fill a vector; channels last where they are many. The graph's input and
- * values of rank 1 are plain in both.
+ * Layout is one rule for all segments that hang together, so that their programs
+ * agree about their ports: planar (as the twins) where channels are few, since
+ * then only pixels fill a vector; channels last where they are many. The graph's
+ * input and values of rank 1 are plain in both. Whole networks that share nothing
+ * but the input are laid out each for itself: with the same bits as alone.
  *
  * The law: each sample gets the same bits whatever the batch of the program
  * and the threads inside the call. Own loops keep it by their order of
@@ -85,7 +86,7 @@ static enum ex_status compile(ex_program *program, const ex_slabs *params, const
   fast->kernels = ex__kernels();
   fast->batch = program->options.batch;
   fast->threads = program->options.threads;
-  fast->nhwc = ex__fast_wants_nhwc(program->graph, program->options.layout);
+  fast->nhwc = ex__fast_wants_nhwc(program->graph, program->segment, program->options.layout);
   enum ex_status status = build(fast, err);
   if (status != EX_OK) {
     free_impl(program);
@@ -105,7 +106,7 @@ static int64_t port_size(const ex_program *program, int32_t value) {
 static bool is_nhwc(const ex_program *program, int32_t value) {
   const struct fast *fast = program->impl;
   const struct ex_node *node = ex__graph_node(program->graph, value);
-  return fast->nhwc && node->shape.rank == 3 && node->op->max_in > 0;
+  return fast->nhwc && node->shape.rank == 3 && (node->op->flags & EX_OP_PLAIN) == 0;
 }
 
 static void to_plain(const ex_program *program, int32_t value, int32_t n, const ex_real *port,

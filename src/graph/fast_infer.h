@@ -108,9 +108,9 @@ enum ex_status ex__fast_find_steps(struct fast *fast, struct ex_error *err);
 enum ex_status ex__fast_place_values(struct fast *fast, struct ex_error *err);
 struct fast_place ex__fast_place(const struct fast *fast, int32_t value);
 int32_t ex__fast_value(const struct fast *fast, int32_t id);
-/* Whether rank-3 values of this graph are channels last: a rule on the whole
- * graph, so that all its programs agree about ports. */
-bool ex__fast_wants_nhwc(const ex_graph *graph, enum ex_layout layout);
+/* Whether rank-3 values of this segment are channels last: a rule on all that hang
+ * together with it, so that their programs agree about ports. */
+bool ex__fast_wants_nhwc(const ex_graph *graph, int32_t segment, enum ex_layout layout);
 
 /* ---- fast_infer_{step,conv,lanes,winograd}.c: choosing and making what runs a step --------------- */
 

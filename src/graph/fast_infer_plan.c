@@ -22,6 +22,7 @@
 
 #include "base/memory.h"
 #include "graph/fast_infer.h"
+#include "graph/graph_internal.h"
 #include "graph/shape.h"
 
 int32_t ex__fast_value(const struct fast *fast, int32_t id) {
@@ -57,7 +58,7 @@ static enum ex_status make_values(struct fast *fast, struct ex_error *err) {
     value->id = is_in ? program->in[v] : program->nodes[v - program->n_in];
     const struct ex_node *node = ex__graph_node(program->graph, value->id);
     value->shape = node->shape;
-    value->nhwc = fast->nhwc && node->shape.rank == 3 && node->op->max_in > 0;
+    value->nhwc = fast->nhwc && node->shape.rank == 3 && (node->op->flags & EX_OP_PLAIN) == 0;
     value->in_port = is_in ? v : -1;
     value->out_port = is_in ? -1 : find(program->out, program->n_out, value->id);
     value->home = v;
@@ -318,12 +319,34 @@ static double nhwc_share(const struct ex_node *node) {
   return channels / (16.0 * vectors);
 }
 
-bool ex__fast_wants_nhwc(const ex_graph *graph, enum ex_layout layout) {
+static int32_t part_of(const int32_t *part, int32_t segment) {
+  while (part[segment] != segment) segment = part[segment];
+  return segment;
+}
+
+/* Segments hang together where one reads what another makes; the graph's input,
+ * which is plain for everybody, joins nothing. part [n_segments]: trees to a root. */
+static void find_parts(const ex_graph *graph, int32_t *part) {
+  for (int32_t s = 0; s < ex__graph_n_segments(graph); s++) part[s] = s;
+  for (int32_t id = 0; id < ex__graph_n_nodes(graph); id++) {
+    const struct ex_node *node = ex__graph_node(graph, id);
+    for (int32_t k = 0; k < node->n_in; k++) {
+      const struct ex_node *from = ex__graph_node(graph, node->in[k]);
+      if (from->op->max_in == 0) continue;
+      int32_t a = part_of(part, node->segment), b = part_of(part, from->segment);
+      part[a > b ? a : b] = a > b ? b : a;
+    }
+  }
+}
+
+bool ex__fast_wants_nhwc(const ex_graph *graph, int32_t segment, enum ex_layout layout) {
   if (layout == EX_LAYOUT_NHWC) return true;
+  int32_t part[EX_MAX_SEGMENTS];
+  find_parts(graph, part);
   double planar = 0, nhwc = 0; /* work in multiply-adds of whole vectors */
   for (int32_t id = 0; id < ex__graph_n_nodes(graph); id++) {
     const struct ex_node *node = ex__graph_node(graph, id);
-    if (!is_op(node, "conv2d")) continue;
+    if (!is_op(node, "conv2d") || part_of(part, node->segment) != part_of(part, segment)) continue;
     const struct ex_shape *in = &ex__graph_node(graph, node->in[0])->shape;
     double macs = (double)node->op->macs(node, &in);
     planar += macs / planar_share(node);

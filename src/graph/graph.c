@@ -343,6 +343,10 @@ int32_t ex__graph_n_slabs(const ex_graph *graph) { return graph->n_slabs; }
 
 int32_t ex__graph_n_segments(const ex_graph *graph) { return graph->n_segments; }
 
+bool ex__graph_waits(const ex_graph *graph, int32_t segment, int32_t other) {
+  return row_has(graph->depends[segment], other);
+}
+
 int64_t ex__graph_segment_macs(const ex_graph *graph, int32_t segment) {
   int64_t macs = 0;
   for (int32_t id = 0; id < graph->n_nodes; id++) {

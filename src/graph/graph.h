@@ -112,7 +112,9 @@ const struct ex_node *ex__graph_node(const ex_graph *graph, int32_t id);
 int32_t ex__graph_n_tensors(const ex_graph *graph);
 const struct ex_tensor_info *ex__graph_tensor(const ex_graph *graph, int32_t index);
 int32_t ex__graph_n_slabs(const ex_graph *graph);
-int32_t ex__graph_n_segments(const ex_graph *graph);                    /* highest segment + 1 */
+int32_t ex__graph_n_segments(const ex_graph *graph); /* highest segment + 1 */
+/* Whether `segment` cannot run before `other` has, be it that others lie between. */
+bool ex__graph_waits(const ex_graph *graph, int32_t segment, int32_t other);
 int64_t ex__graph_segment_macs(const ex_graph *graph, int32_t segment); /* per sample */
 int64_t ex__graph_segment_params(const ex_graph *graph,
                                  int32_t segment); /* elements, buffers not counted */

@@ -33,7 +33,8 @@ enum ex_op_flag {
   EX_OP_NEEDS_INPUT = 1,  /* backward reads in[] */
   EX_OP_NEEDS_OUTPUT = 2, /* backward reads out */
   EX_OP_IN_PLACE = 4,     /* forward may write over in[0] */
-  EX_OP_PER_CHANNEL = 8   /* a channel of the output is made of that channel of the inputs alone */
+  EX_OP_PER_CHANNEL = 8,  /* a channel of the output is made of that channel of the inputs alone */
+  EX_OP_PLAIN = 16        /* inference keeps its value plain, whatever the layout of others */
 };
 
 struct ex_op {
@@ -68,6 +69,10 @@ struct ex_conv2d {
 struct ex_linear {
   int32_t features, bias;
 };
+struct ex_normalise {
+  int32_t bytes;
+  struct ex_list mean, deviation;
+}; /* as struct ex_preprocess */
 struct ex_batch_norm {
   double eps, momentum;
 };

@@ -26,6 +26,7 @@ const struct ex_op ex__op_input = {
     .version = 1,
     .attrs = attrs,
     .attr_size = sizeof(struct ex_reshape),
+    .flags = EX_OP_PLAIN,
     .shape = shape,
     .forward = nothing,
     .backward = nothing,
