@@ -91,10 +91,12 @@ enum ex_status open_model_data(const ex_model *model, const char *data, ex_data 
   enum ex_status status = ex__recipe_open_data(&recipe, out, err);
   ex__recipe_free(&recipe);
   if (status == EX_OK) status = check_fit(model, *out, err);
-  if (status != EX_OK) {
-    ex__data_free(*out);
-    *out = NULL;
+  if (status == EX_OK) {
+    ex__data_preprocess_as(*out, &model->preprocess);
+    return EX_OK;
   }
+  ex__data_free(*out);
+  *out = NULL;
   return status;
 }
 

@@ -19,7 +19,7 @@ enum ex_status open_recipe(const char *name, const struct assignments *set,
 bool names_recipe(const char *name);
 
 /* The data of the recipe file `data` (NULL: of the recipe in the model), which
- * must fit the model's input and classes. */
+ * must fit the model's input and classes, normalised as the model says. */
 enum ex_status open_model_data(const ex_model *model, const char *data, ex_data **out,
                                struct ex_error *err);
 /* The policy of that name (NULL: the model's, else its recipe's, else

@@ -224,7 +224,9 @@ static enum ex_status describe(ex_data *data, struct ex_error *err) {
   info->features = ex__samples_features(train);
   info->preprocess = &data->preprocess;
   const struct role *role = &data->roles[EX_SPLIT_TRAIN];
-  return ex__transform_statistics(train, role->items, role->n, &data->preprocess, err);
+  EX_TRY(ex__transform_statistics(train, role->items, role->n, &data->preprocess, err));
+  data->applied = data->preprocess;
+  return EX_OK;
 }
 
 static enum ex_status open_data(ex_data *data, const json_t *json, const char *folder,

@@ -8,7 +8,7 @@
  * three are cut from the training files, stratified by seed; test are the test
  * files. Statistics for normalisation see `train` alone.
  *
- * An ex_data is immutable after opening, so threads may share it.
+ * An ex_data is immutable once it is shared between threads.
  */
 #ifndef EX_DATA_DATA_H
 #define EX_DATA_DATA_H
@@ -42,6 +42,11 @@ struct ex_data_info {
 enum ex_status ex__data_open(const json_t *recipe, const char *folder, ex_data **out,
                              struct ex_error *err);
 void ex__data_free(ex_data *data); /* accepts NULL */
+
+/* For a finished model: from here on samples are normalised as it says, and not by
+ * the statistics of these data's train. Before the data are shared; n_channels must
+ * divide the features. */
+void ex__data_preprocess_as(ex_data *data, const struct ex_preprocess *preprocess);
 
 const struct ex_data_info *ex__data_info(const ex_data *data);
 int32_t ex__data_size(const ex_data *data, enum ex_split split); /* samples; 0 where it has none */

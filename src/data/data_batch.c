@@ -12,6 +12,10 @@
 
 enum { STREAM_SHUFFLE = 0x5393 };
 
+void ex__data_preprocess_as(ex_data *data, const struct ex_preprocess *preprocess) {
+  data->applied = *preprocess;
+}
+
 const struct ex_data_info *ex__data_info(const ex_data *data) { return &data->info; }
 
 int32_t ex__data_size(const ex_data *data, enum ex_split split) { return data->roles[split].n; }
@@ -32,7 +36,7 @@ void ex__data_raw(const ex_data *data, enum ex_split split, int32_t index, ex_re
 static void read_one(const ex_data *data, const struct role *role, int32_t item,
                      const struct ex_augment_draw *draw, ex_real *x) {
   ex__transform_fill(role->samples, role->items[item], draw, x);
-  ex__preprocess_apply(&data->preprocess, x, data->info.features, x);
+  ex__preprocess_apply(&data->applied, x, data->info.features, x);
 }
 
 void ex__data_read(const ex_data *data, enum ex_split split, const int32_t *items, int32_t n,

@@ -23,7 +23,8 @@ struct ex_data {
   struct ex_augment augment;
   struct ex_data_info info;
   char **class_names;
-  struct ex_preprocess preprocess;
+  struct ex_preprocess preprocess; /* from the statistics of train */
+  struct ex_preprocess applied;    /* to samples that are handed out */
 };
 
 #endif
