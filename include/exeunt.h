@@ -76,8 +76,9 @@ struct ex_model_info {
   int32_t n_outputs; /* classes */
   int32_t rank;      /* of one input: 1 [features] or 3 [channels][height][width] */
   int32_t dim[3];
-  int64_t full_macs; /* multiply-adds per sample: all bodies, and the last head with the
-                        earlier heads that it needs (most networks: none) */
+  int64_t full_macs; /* multiply-adds per sample, straight to the last exit: the stages that it
+                        needs (in a row of stages: all) and its head with the earlier heads
+                        that it needs (most networks: none) */
   bool calibrated;   /* it has a policy, which an engine can run */
 };
 EX_API enum ex_status ex_model_describe(const ex_model *model, struct ex_model_info *info);
@@ -156,8 +157,8 @@ EX_API enum ex_status ex_engine_run_many(ex_engine *engine, const float *x, int3
  * Other samples may be run in between; beginning anew gives the sample up.
  * Pre-processing happens here, outside every budget. */
 EX_API enum ex_status ex_engine_begin(ex_engine *engine, const float *x);
-/* To exit `exit` (≥ 0), whatever the policy says, past heads that its answer
- * does not need; going back gives EX_EINVAL. EX_ENOTFINITE as above; going
+/* To exit `exit` (≥ 0), whatever the policy says, past heads and stages that its
+ * answer does not need; going back gives EX_EINVAL. EX_ENOTFINITE as above; going
  * further is still possible. */
 EX_API enum ex_status ex_engine_advance(ex_engine *engine, int32_t exit, struct ex_result *result);
 /* Until the policy leaves (at once where it left before), or the next exit

@@ -114,6 +114,7 @@ static inline void fixture_trace(struct fixture *f) {
   f->trace->cost = cost;
   for (int32_t p = 0; p < N_POINTS; p++) {
     f->trace->stage[p] = net->points[p].stage;
+    f->trace->bodies[p] = ex__net_bodies(net, p);
     f->trace->closure[p] = ex__net_closure(net, p);
   }
   assert_ok(ex__trace_derive(f->trace, &net->transform, &err), &err);
@@ -122,16 +123,22 @@ static inline void fixture_trace(struct fixture *f) {
   ex__compiled_free(compiled);
 }
 
-static inline struct fixture *fixture_new_with(const struct ex_transform *transform) {
+/* Of another network of N_POINTS exits, which is taken. */
+static inline struct fixture *fixture_new_of(ex_net *net, struct ex_preprocess preprocess) {
   struct fixture *f = ex__calloc(1, sizeof *f);
   assert_non_null(f);
-  f->own.net = fixture_net();
-  assert_int_equal(ex__transform_copy(transform, &f->own.net->transform), EX_OK);
-  f->own.preprocess = (struct ex_preprocess){true, 1, {0.5}, {0.16}};
+  f->own.net = net;
+  f->own.preprocess = preprocess;
   f->model = &f->own;
   fixture_inputs(f);
   fixture_trace(f);
   return f;
+}
+
+static inline struct fixture *fixture_new_with(const struct ex_transform *transform) {
+  ex_net *net = fixture_net();
+  assert_int_equal(ex__transform_copy(transform, &net->transform), EX_OK);
+  return fixture_new_of(net, (struct ex_preprocess){true, 1, {0.5}, {0.16}});
 }
 
 static inline struct fixture *fixture_new(void) {

@@ -221,6 +221,7 @@ static void file_gives_back_the_same_trace(void **state) {
   struct ex_transform hot = {.kind = EX_TRANSFORM_TEMPERATURE, .temperature = {3, {1, 2, 0.5}}};
   assert_ok(ex__trace_derive(trace, &hot, &err), &err);
   trace->closure[2] = 5;
+  trace->bodies[2] = 5;
   strcpy(trace->weights, "abc");
   assert_ok(ex__trace_write(trace, path, &err), &err);
   assert_ok(ex__trace_read(path, &again, &err), &err);
@@ -231,6 +232,7 @@ static void file_gives_back_the_same_trace(void **state) {
   for (int32_t i = 0; i < 150; i++) assert_same_answer(&again->answer[i], &trace->answer[i]);
   assert_memory_equal(again->stage, trace->stage, sizeof trace->stage);
   assert_memory_equal(again->closure, trace->closure, sizeof trace->closure);
+  assert_memory_equal(again->bodies, trace->bodies, sizeof trace->bodies);
   assert_int_equal(again->cost.macs[2], trace->cost.macs[2]);
   assert_int_equal(again->cost.direct_macs[2], 320); /* with the first head */
   assert_int_equal(again->cost.head_ns[2], 20);
@@ -254,6 +256,8 @@ static void assert_file_refused(const char *path, void (*spoil)(ex_trace *), con
 static void spoil_stage(ex_trace *trace) { trace->stage[1] = 0; }
 static void spoil_closure(ex_trace *trace) { trace->closure[1] = 4; }
 static void spoil_own_head(ex_trace *trace) { trace->closure[1] = 1; }
+static void spoil_bodies(ex_trace *trace) { trace->bodies[1] = 4 | 2; }
+static void spoil_own_body(ex_trace *trace) { trace->bodies[1] = 1; }
 static void spoil_cost(ex_trace *trace) { trace->cost.head_macs[1] = -1; }
 static void spoil_large(ex_trace *trace) { trace->cost.body_macs[2] = INT64_MAX; }
 static void spoil_temperature(ex_trace *trace) {
@@ -271,6 +275,8 @@ static void hostile_files(void **state) {
   assert_file_refused(path, spoil_stage, "stage[1] = 0; must be above");
   assert_file_refused(path, spoil_closure, "closure[1]");
   assert_file_refused(path, spoil_own_head, "closure[1]");
+  assert_file_refused(path, spoil_bodies, "bodies[1]");
+  assert_file_refused(path, spoil_own_body, "bodies[1]");
   assert_file_refused(path, spoil_cost, "head_macs[1] = -1");
   assert_file_refused(path, spoil_large, "body_macs[2]");
   assert_file_refused(path, spoil_temperature, "2 temperatures");

@@ -49,11 +49,8 @@ static void bound_costs(const ex_policy *policy, const ex_trace *trace,
 
 static int64_t full_ns(const ex_trace *trace) {
   int32_t last = trace->n_points - 1;
-  int64_t ns = 0;
-  for (int32_t s = 0; s <= trace->stage[last]; s++) ns += trace->cost.body_ns[s];
-  for (int32_t p = 0; p <= last; p++)
-    if (trace->closure[last] >> p & 1) ns += trace->cost.head_ns[p];
-  return ns;
+  return ex__sum_over(trace->cost.body_ns, trace->bodies[last]) +
+         ex__sum_over(trace->cost.head_ns, trace->closure[last]);
 }
 
 struct sums {

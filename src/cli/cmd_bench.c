@@ -117,6 +117,13 @@ static enum ex_status bench(struct work *work, const char *path, struct ex_error
   return EX_OK;
 }
 
+/* Of the bodies that an exit needs and those before it do not. */
+static int64_t own_body_ns(const struct work *work, int32_t exit) {
+  uint32_t before = 0;
+  for (int32_t p = 0; p < exit; p++) before |= ex__net_bodies(work->model->net, p);
+  return ex__sum_over(work->cost.body_ns, ex__net_bodies(work->model->net, exit) & ~before);
+}
+
 static json_t *result(const struct work *work) {
   int64_t rounds = work->options->rounds, batch = work->options->batch;
   json_t *exits = json_array();
@@ -126,9 +133,9 @@ static json_t *result(const struct work *work) {
         exits,
         json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I}}", "exit", (int)i, "macs",
                   (json_int_t)work->cost.direct_macs[i], "body_ns",
-                  (json_int_t)work->cost.body_ns[work->model->net->points[i].stage], "head_ns",
-                  (json_int_t)work->cost.head_ns[i], "gate_ns", (json_int_t)work->cost.gate_ns[i],
-                  "ns", (json_int_t)(ns[rounds / 2] / batch), "engine_ns", "minimum",
+                  (json_int_t)own_body_ns(work, i), "head_ns", (json_int_t)work->cost.head_ns[i],
+                  "gate_ns", (json_int_t)work->cost.gate_ns[i], "ns",
+                  (json_int_t)(ns[rounds / 2] / batch), "engine_ns", "minimum",
                   (json_int_t)(ns[0] / batch), "median", (json_int_t)(ns[rounds / 2] / batch),
                   "maximum", (json_int_t)(ns[rounds - 1] / batch)));
   }
@@ -146,7 +153,7 @@ static void print_text(const struct work *work) {
          (int)rounds, (int)work->options->batch);
   for (int32_t i = 0; i < n; i++)
     printf("%4d  %10s  %10s  %13s  %14s  %11.2f\n", (int)i + 1,
-           console_ns((double)work->cost.body_ns[work->model->net->points[i].stage], a),
+           console_ns((double)own_body_ns(work, i), a),
            console_ns((double)work->cost.head_ns[i], b),
            console_macs((double)work->cost.direct_macs[i], d),
            console_ns((double)work->ns[i][median] / (double)work->options->batch, c),

@@ -200,7 +200,10 @@ static enum ex_status reserve(ex_engine *engine, struct ex_error *err) {
 static void find_points(ex_engine *engine) {
   const ex_net *net = engine->net;
   for (int32_t s = 0; s < net->n_stages; s++) engine->point_of[s] = ex__net_point_of(net, s);
-  for (int32_t p = 0; p < net->n_points; p++) engine->closure[p] = ex__net_closure(net, p);
+  for (int32_t p = 0; p < net->n_points; p++) {
+    engine->bodies[p] = ex__net_bodies(net, p);
+    engine->closure[p] = ex__net_closure(net, p);
+  }
 }
 
 static enum ex_status build(ex_engine *engine, const ex_policy *policy,

@@ -25,7 +25,7 @@ struct ex_engine_sample {
   ex_real *probability; /* [n_outputs], of `point` */
   double gate;          /* of `point`; NaN: none */
   uint32_t ran;         /* bit p: the head of point p has run */
-  int32_t next_stage;   /* whose body runs next */
+  uint32_t bodies;      /* bit s: the body of stage s has run */
   int32_t target;       /* the point to be looked at next */
   int32_t point;        /* looked at last; −1: none yet */
   bool asked;           /* the policy has decided at `point` */
@@ -67,6 +67,7 @@ struct ex_engine {
   ex_pool *pool;
   struct ex_cost cost;
   int32_t point_of[EX_MAX_STAGES]; /* −1: no answer point */
+  uint32_t bodies[EX_MAX_POINTS];  /* that must have run before a point can be looked at */
   uint32_t closure[EX_MAX_POINTS]; /* heads that a point's answer needs, its own too */
   int32_t micro[EX_MAX_STAGES];    /* samples per micro-batch: 1, 2, 4 or 8 */
   void *slab;                      /* states, outputs, probabilities, buffers */
@@ -102,6 +103,29 @@ enum ex_status ex__engine_answer(const ex_engine *engine, const struct ex_engine
 
 static inline bool ex__engine_arrived(const struct ex_engine_sample *sample) {
   return sample->point == sample->target;
+}
+
+/* Of stages and of points, as bits: what must still run to look at `target`. */
+static inline uint32_t ex__engine_bodies_to(const ex_engine *engine,
+                                            const struct ex_engine_sample *sample, int32_t target) {
+  return engine->bodies[target] & ~sample->bodies;
+}
+static inline uint32_t ex__engine_heads_to(const ex_engine *engine,
+                                           const struct ex_engine_sample *sample, int32_t target) {
+  return engine->closure[target] & ~sample->ran;
+}
+
+/* Whose body runs next, of a sample that has not arrived. The target's own stage
+ * is always among them: points are looked at in ascending order. */
+static inline int32_t ex__engine_next_stage(const ex_engine *engine,
+                                            const struct ex_engine_sample *sample) {
+  return __builtin_ctz(ex__engine_bodies_to(engine, sample, sample->target));
+}
+
+/* The point that every sample of a request aims at first. */
+static inline int32_t ex__engine_first_target(const ex_engine *engine) {
+  if (!engine->has_policy) return 0;
+  return ex__policy_next(&engine->policy, -1, engine->net->n_points - 1);
 }
 
 /* ---- engine.c ------------------------------------------------------------- */

@@ -3,8 +3,9 @@
  * engine/engine_many: many samples: a queue per stage, from which workers take
  * micro-batches.
  *
- * Every sample of the call starts in the queue of stage 0 and, while it does
- * not leave, moves to the queue of the stage it needs next; survivors of
+ * Every sample of the call starts in the queue of the first stage that the first
+ * exit to be looked at needs and, while it does not leave, moves to the queue of
+ * the stage it needs next, past those it does not need; survivors of
  * different micro-batches meet there. A worker takes from the deepest queue
  * that holds a whole micro-batch (those samples are still in its cache, and
  * each that leaves frees work), else from the shallowest that is not empty if
@@ -38,6 +39,7 @@ struct ex_engine_queues {
   /* Of the current call. */
   ex_engine *engine;
   const float *x;
+  int32_t first; /* the stage where samples enter */
 };
 
 enum ex_status ex__engine_queues_new(int32_t n_stages, int32_t max_batch,
@@ -125,7 +127,7 @@ static void give_back(struct ex_engine_queues *queues, const struct micro_batch 
       n_left++;
       continue;
     }
-    struct queue *queue = &queues->stage[sample->next_stage];
+    struct queue *queue = &queues->stage[ex__engine_next_stage(queues->engine, sample)];
     queue->item[queue->n++] = (int32_t)(sample - queues->engine->samples);
   }
   if (n_left > 0) atomic_fetch_sub(&queues->n_here, n_left);
@@ -135,7 +137,7 @@ static void run_batch(struct ex_engine_queues *queues, struct ex_engine_worker *
                       const struct micro_batch *batch) {
   ex_engine *engine = queues->engine;
   const struct ex_env env = ex__engine_env(engine);
-  if (batch->stage == 0)
+  if (batch->stage == queues->first)
     for (int32_t i = 0; i < batch->n; i++)
       ex__engine_enter(engine, worker, batch->sample[i],
                        queues->x + (batch->sample[i] - engine->samples) * engine->features);
@@ -200,8 +202,10 @@ static void enqueue_all(struct ex_engine_queues *queues, ex_engine *engine, cons
   queues->x = x;
   queues->idle = engine->n_workers;
   atomic_store(&queues->n_here, n);
-  for (int32_t i = 0; i < n; i++) queues->stage[0].item[i] = n - 1 - i;
-  queues->stage[0].n = n;
+  queues->first = __builtin_ctz(engine->bodies[ex__engine_first_target(engine)]);
+  struct queue *queue = &queues->stage[queues->first];
+  for (int32_t i = 0; i < n; i++) queue->item[i] = n - 1 - i;
+  queue->n = n;
 }
 
 enum ex_status ex_engine_run_many(ex_engine *engine, const float *x, int32_t n,

@@ -5,7 +5,7 @@
  * A pass brings one sample from the entrance to the last exit, exit by exit,
  * and the ledger tells what each step took. So the figures hold what a caller
  * waits for, on the lanes and threads that a lone sample gets: pre-processing
- * is charged to the first body; transform, softmax and confidence to the head
+ * is charged to the bodies of the first exit; transform, softmax and confidence to the head
  * whose output they read. Only the rule's own comparison is left out. Samples
  * change from pass to pass, since the same one again is faster than in life;
  * medians, since the machine has other work too.
@@ -49,11 +49,10 @@ static int64_t median(int64_t *values, int32_t n) {
 
 /* Bodies of stages without an exit run in one step with the next that has one:
  * the step's time is shared out as the engine's own timing of each stage. */
-static void share_out(const ex_engine *engine, int32_t first, int32_t last, int64_t ns,
-                      struct ex_cost *cost) {
-  int64_t sum = 0;
-  for (int32_t s = first; s <= last; s++) sum += engine->cost.body_ns[s] + 1;
-  for (int32_t s = first; s <= last; s++) {
+static void share_out(const ex_engine *engine, uint32_t bodies, int64_t ns, struct ex_cost *cost) {
+  int64_t sum = ex__sum_over(engine->cost.body_ns, bodies) + __builtin_popcount(bodies);
+  for (int32_t s = 0; s < engine->net->n_stages; s++) {
+    if ((bodies >> s & 1) == 0) continue;
     double share = (double)(engine->cost.body_ns[s] + 1) / (double)sum;
     cost->body_ns[s] = 1 + (int64_t)(share * (double)ns); /* 0 would say: not measured */
   }
@@ -61,13 +60,12 @@ static void share_out(const ex_engine *engine, int32_t first, int32_t last, int6
 
 static void note_medians(const ex_engine *engine, struct times *times, int32_t n,
                          struct ex_cost *cost) {
-  int32_t first = 0;
+  uint32_t before = 0;
   for (int32_t p = 0; p < engine->net->n_points; p++) {
-    int32_t stage = engine->net->points[p].stage;
-    share_out(engine, first, stage, median(times->body[p], n), cost);
+    share_out(engine, engine->bodies[p] & ~before, median(times->body[p], n), cost);
     cost->head_ns[p] = median(times->head[p], n);
     cost->gate_ns[p] = median(times->gate[p], n);
-    first = stage + 1;
+    before |= engine->bodies[p];
   }
 }
 

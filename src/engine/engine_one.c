@@ -12,19 +12,16 @@
 /* Runs on until the next point has been looked at. */
 static void arrive(ex_engine *engine, struct ex_engine_sample *sample) {
   while (!ex__engine_arrived(sample))
-    ex__engine_stage(engine, &engine->lone, sample->next_stage, &sample, 1);
+    ex__engine_stage(engine, &engine->lone, ex__engine_next_stage(engine, sample), &sample, 1);
 }
 
 /* Multiply-adds until the next point would have been looked at. */
 static int64_t macs_to(const ex_engine *engine, const struct ex_engine_sample *sample,
                        int32_t target) {
   const struct ex_cost *cost = &engine->cost;
-  int64_t macs = engine->gates ? cost->gate_macs[target] : 0;
-  for (int32_t s = sample->next_stage; s <= engine->net->points[target].stage; s++)
-    macs += cost->body_macs[s];
-  for (int32_t p = 0; p <= target; p++)
-    if ((engine->closure[target] & ~sample->ran) >> p & 1) macs += cost->head_macs[p];
-  return macs;
+  return ex__sum_over(cost->body_macs, ex__engine_bodies_to(engine, sample, target)) +
+         ex__sum_over(cost->head_macs, ex__engine_heads_to(engine, sample, target)) +
+         (engine->gates ? cost->gate_macs[target] : 0);
 }
 
 static void show(const ex_engine *engine, const struct ex_engine_sample *sample,
@@ -100,12 +97,10 @@ enum ex_status ex_engine_advance(ex_engine *engine, int32_t exit, struct ex_resu
 /* Nanoseconds, by the measured times, until the sample's next point was looked at. */
 static int64_t time_to_target(const ex_engine *engine, const struct ex_engine_sample *sample) {
   const struct ex_cost *cost = &engine->cost;
-  int64_t ns = engine->gates ? cost->gate_ns[sample->target] : 0;
-  for (int32_t s = sample->next_stage; s <= engine->net->points[sample->target].stage; s++)
-    ns += cost->body_ns[s];
-  for (int32_t p = 0; p <= sample->target; p++)
-    if ((engine->closure[sample->target] & ~sample->ran) >> p & 1) ns += cost->head_ns[p];
-  return ns;
+  int32_t target = sample->target;
+  return ex__sum_over(cost->body_ns, ex__engine_bodies_to(engine, sample, target)) +
+         ex__sum_over(cost->head_ns, ex__engine_heads_to(engine, sample, target)) +
+         (engine->gates ? cost->gate_ns[target] : 0);
 }
 
 /* The policy's, else the deepest that is a number; −1: none. */

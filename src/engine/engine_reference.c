@@ -42,18 +42,22 @@ static void run_everything(struct reference *ref) {
   }
 }
 
-/* Multiply-adds of going from the point `from` (−1: the input) to `to`, when
- * the heads in `ran` have been paid for. */
-static int64_t charge(const struct reference *ref, int32_t from, int32_t to, uint32_t *ran) {
+struct paid { /* stages and points, as bits */
+  uint32_t bodies, heads;
+};
+
+/* Multiply-adds of looking at the point `to`, beside what has been paid for. */
+static int64_t charge(const struct reference *ref, int32_t to, struct paid *paid) {
   const ex_net *net = ref->net;
   bool gated = (ref->policy.class->needs & EX_POLICY_NEEDS_GATE) != 0;
   int64_t macs = gated ? ref->cost.gate_macs[to] : 0;
-  for (int32_t s = from >= 0 ? net->points[from].stage + 1 : 0; s <= net->points[to].stage; s++)
-    macs += ref->cost.body_macs[s];
-  uint32_t heads = ex__net_closure(net, to);
+  uint32_t bodies = ex__net_bodies(net, to), heads = ex__net_closure(net, to);
+  for (int32_t s = 0; s <= net->points[to].stage; s++)
+    if ((bodies & ~paid->bodies) >> s & 1) macs += ref->cost.body_macs[s];
   for (int32_t p = 0; p <= to; p++)
-    if ((heads & ~*ran) >> p & 1) macs += ref->cost.head_macs[p];
-  *ran |= heads;
+    if ((heads & ~paid->heads) >> p & 1) macs += ref->cost.head_macs[p];
+  paid->bodies |= bodies;
+  paid->heads |= heads;
   return macs;
 }
 
@@ -62,12 +66,12 @@ static enum ex_status decide(struct reference *ref, struct ex_result *result) {
   const struct ex_env env = {
       .time_left_ns = INT64_MAX, .max_point = net->n_points - 1, .target = -1};
   memset(ref->scratch, 0, sizeof ref->scratch);
-  uint32_t ran = 0;
+  struct paid paid = {0};
   int32_t point = -1, next = ex__policy_next(&ref->policy, -1, env.max_point);
   struct ex_decision decision = {EX_GO_ON, -1};
   result->macs = 0;
   while (decision.action != EX_LEAVE) {
-    result->macs += charge(ref, point, next, &ran);
+    result->macs += charge(ref, next, &paid);
     point = next;
     int64_t at = (int64_t)point * net->n_outputs;
     struct ex_observation seen = {point,
@@ -81,7 +85,7 @@ static enum ex_status decide(struct reference *ref, struct ex_result *result) {
     next = decision.action == EX_GO_TO ? decision.point
                                        : ex__policy_next(&ref->policy, point, env.max_point);
   }
-  int32_t exit = ran >> decision.point & 1 ? decision.point : point;
+  int32_t exit = paid.heads >> decision.point & 1 ? decision.point : point;
   result->label = ref->answer[exit].label;
   result->exit = exit;
   result->stage = net->points[point].stage;

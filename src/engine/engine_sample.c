@@ -5,10 +5,10 @@
  * differ.
  *
  * The loop over points is in engine_one.c (ex_engine_run) and engine_many.c;
- * policy/policy.h says what it must do and what is charged: bodies up to
- * the point's stage, the heads in the point's closure that have not run (they
- * run on arrival, not when their stage is passed: a later jump may not need
- * them), and the gate where the rule reads it.
+ * policy/policy.h says what it must do and what is charged: the bodies that the
+ * point needs and that have not run, in ascending order; the heads in its closure
+ * that have not run (they run on arrival, not when their stage is passed: a later
+ * jump may not need them), and the gate where the rule reads it.
  */
 #include <math.h>
 #include <string.h>
@@ -31,13 +31,12 @@ void ex__engine_enter(const ex_engine *engine, struct ex_engine_worker *worker,
   ex__lane_input(worker->lane[0], ready, sample->state);
   ex__transform_start(&net->transform, net->n_outputs, sample->transform);
   if (engine->has_policy) memset(sample->scratch, 0, engine->policy.class->scratch_size);
-  sample->ran = 0;
-  sample->next_stage = 0;
+  sample->ran = sample->bodies = 0;
   sample->point = sample->exit = -1;
   sample->gate = NAN;
   sample->asked = false;
   sample->macs = 0;
-  sample->target = engine->has_policy ? ex__policy_next(&engine->policy, -1, net->n_points - 1) : 0;
+  sample->target = ex__engine_first_target(engine);
   ex__engine_lap(worker, &worker->ledger.input_ns);
 }
 
@@ -117,7 +116,7 @@ void ex__engine_stage(const ex_engine *engine, struct ex_engine_worker *worker, 
   worker->ledger.body += n * macs;
   for (int32_t i = 0; i < n; i++) {
     samples[i]->macs += macs;
-    samples[i]->next_stage = stage + 1;
+    samples[i]->bodies |= UINT32_C(1) << stage;
   }
   ex__engine_lap(worker, &worker->ledger.body_ns);
   if (engine->point_of[stage] >= 0) run_point(engine, worker, engine->point_of[stage], samples, n);
@@ -166,7 +165,7 @@ enum ex_status ex__engine_answer(const ex_engine *engine, const struct ex_engine
   const struct ex_answer *answer = &sample->answer[point];
   result->label = answer->label;
   result->exit = point;
-  result->stage = sample->next_stage - 1;
+  result->stage = net->points[sample->point].stage;
   result->confidence = answer->max_probability;
   result->macs = sample->macs;
   if (result->logits != NULL) {

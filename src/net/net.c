@@ -69,6 +69,26 @@ uint32_t ex__net_closure(const ex_net *net, int32_t point) { return close_over(n
 
 uint32_t ex__net_reads(const ex_net *net, int32_t point) { return close_over(net, point, false); }
 
+static uint32_t bodies_before(const ex_net *net, int32_t segment) {
+  uint32_t bodies = 0;
+  for (int32_t stage = 0; stage < net->n_stages; stage++)
+    if (ex__graph_waits(net->graph, segment, ex__net_segment(stage, EX_PART_BODY)))
+      bodies |= UINT32_C(1) << stage;
+  return bodies;
+}
+
+uint32_t ex__net_bodies(const ex_net *net, int32_t point) {
+  int32_t stage = net->points[point].stage;
+  uint32_t heads = ex__net_closure(net, point);
+  uint32_t bodies = UINT32_C(1) << stage;
+  bodies |= bodies_before(net, ex__net_segment(stage, EX_PART_BODY));
+  bodies |= bodies_before(net, ex__net_segment(stage, EX_PART_GATE));
+  for (int32_t p = 0; p <= point; p++)
+    if (heads >> p & 1)
+      bodies |= bodies_before(net, ex__net_segment(net->points[p].stage, EX_PART_HEAD));
+  return bodies;
+}
+
 /* ---- digest --------------------------------------------------------------- */
 
 static int compare_names(const void *left, const void *right) {

@@ -5,9 +5,14 @@
  *
  * An answer point has a head (raw outputs), optionally a gate (one score), and
  * names the earlier points whose heads its own head reads: going there runs
- * and charges that closure, and what the exit transform needs beside it. A row of stages with a point after each is the
- * default. Body, head and gate of a stage are segments of the graph of their
+ * and charges that closure, and what the exit transform needs beside it. A row
+ * of stages with a point after each is the default. Body, head and gate of a stage are segments of the graph of their
  * own (ex__net_segment), so that each can be run, skipped and charged apart.
+ *
+ * Which bodies a point needs follows from the graph alone (ex__net_bodies). In a
+ * row of stages it is all of them so far; where a stage takes the input anew, as
+ * the first of a whole network does that was joined to others (net/join.c), a
+ * sample that goes there does not run, or pay for, those before it.
  *
  * The *cut* after a stage are the values made up to there that a later body
  * still reads; several may live (MSDNet's scales). Causality (a body reads
@@ -79,6 +84,18 @@ uint32_t ex__net_reads(const ex_net *net, int32_t point);
 /* Of every node of the graph, as bits: the points whose output or gate depends on
  * it, and so on its tensors. reached [n_nodes] */
 void ex__net_reached(const ex_net *net, uint32_t *reached);
+/* Of stages, as bits: the bodies that must have run before an answer can be taken
+ * at `point`: its stage's, and those whose values it, the heads of the closure or
+ * the gate read, directly or not. In a row these are all bodies so far; a stage
+ * that takes the input anew needs none of the ones before. */
+uint32_t ex__net_bodies(const ex_net *net, int32_t point);
+/* Σ of[i] over the bits i of a set of stages or points. */
+static inline int64_t ex__sum_over(const int64_t *of, uint32_t bits) {
+  int64_t sum = 0;
+  for (int32_t i = 0; bits != 0; i++, bits >>= 1)
+    if (bits & 1) sum += of[i];
+  return sum;
+}
 /* The point of a stage; −1: none. */
 int32_t ex__net_point_of(const ex_net *net, int32_t stage);
 
@@ -86,9 +103,9 @@ int32_t ex__net_point_of(const ex_net *net, int32_t stage);
 struct ex_cost {
   int64_t body_macs[EX_MAX_STAGES], head_macs[EX_MAX_POINTS], gate_macs[EX_MAX_POINTS];
   int64_t params[EX_MAX_POINTS]; /* cumulative elements: bodies, heads and gates up to here */
-  int64_t macs[EX_MAX_POINTS];   /* cumulative: bodies up to here, and all heads and gates before
-                                    and at this point: the path of a rule that looks at each */
-  int64_t direct_macs[EX_MAX_POINTS]; /* straight to this point: its closure of heads only */
+  int64_t macs[EX_MAX_POINTS];   /* cumulative: the bodies, heads and gates of all points before
+                                    and of this one: the path of a rule that looks at each */
+  int64_t direct_macs[EX_MAX_POINTS]; /* straight to this point: its bodies and closure of heads */
   /* Measured by ex__net_measure, one sample at a time; 0 where not measured. */
   int64_t body_ns[EX_MAX_STAGES], head_ns[EX_MAX_POINTS], gate_ns[EX_MAX_POINTS];
 };

@@ -24,21 +24,21 @@ static int64_t stage_params(const ex_net *net, int32_t stage) {
 
 void ex__net_cost(const ex_net *net, struct ex_cost *out) {
   *out = (struct ex_cost){0};
-  int64_t bodies = 0, heads = 0, params = 0;
+  int64_t heads = 0, params = 0;
+  uint32_t looked = 0; /* bodies that looking at every point so far takes */
   for (int32_t stage = 0, p = 0; stage < net->n_stages; stage++) {
     out->body_macs[stage] = segment_macs(net, stage, EX_PART_BODY);
-    bodies += out->body_macs[stage];
     params += stage_params(net, stage);
     if (p == net->n_points || net->points[p].stage != stage) continue;
+    uint32_t bodies = ex__net_bodies(net, p);
+    looked |= bodies;
     out->head_macs[p] = segment_macs(net, stage, EX_PART_HEAD);
     out->gate_macs[p] = segment_macs(net, stage, EX_PART_GATE);
     heads += out->head_macs[p] + out->gate_macs[p];
     out->params[p] = params;
-    out->macs[p] = bodies + heads;
-    out->direct_macs[p] = bodies;
-    uint32_t closure = ex__net_closure(net, p);
-    for (int32_t q = 0; q <= p; q++)
-      if (closure >> q & 1) out->direct_macs[p] += out->head_macs[q];
+    out->macs[p] = ex__sum_over(out->body_macs, looked) + heads;
+    out->direct_macs[p] = ex__sum_over(out->body_macs, bodies) +
+                          ex__sum_over(out->head_macs, ex__net_closure(net, p));
     p++;
   }
 }

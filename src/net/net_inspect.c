@@ -21,11 +21,11 @@ static json_t *shape_to_json(const struct ex_shape *shape) {
 
 static json_int_t bytes_of(int64_t elements) { return elements * (int64_t)sizeof(ex_real); }
 
-static json_t *exit_to_json(const ex_net *net, const struct ex_cost *cost, int32_t p) {
+/* `looked`: bodies of the exits before; body_macs are those that come on top. */
+static json_t *exit_to_json(const ex_net *net, const struct ex_cost *cost, int32_t p,
+                            uint32_t looked) {
   int32_t stage = net->points[p].stage;
-  int64_t body = 0;
-  for (int32_t s = p > 0 ? net->points[p - 1].stage + 1 : 0; s <= stage; s++)
-    body += cost->body_macs[s];
+  int64_t body = ex__sum_over(cost->body_macs, ex__net_bodies(net, p) & ~looked);
   double full = (double)cost->macs[net->n_points - 1];
   return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "exit", (int)p, "stage",
                    (int)stage, "macs", (json_int_t)cost->macs[p], "params",
@@ -112,8 +112,11 @@ json_t *ex__net_inspect(const ex_net *net) {
   json_t *exits = json_array(), *stages = json_array();
   bool ok = exits != NULL && stages != NULL && last != NULL;
   if (ok) find_last_readers(net, last);
-  for (int32_t p = 0; ok && p < net->n_points; p++)
-    ok = json_array_append_new(exits, exit_to_json(net, &cost, p)) == 0;
+  uint32_t looked = 0;
+  for (int32_t p = 0; ok && p < net->n_points; p++) {
+    ok = json_array_append_new(exits, exit_to_json(net, &cost, p, looked)) == 0;
+    looked |= ex__net_bodies(net, p);
+  }
   for (int32_t s = 0; ok && s < net->n_stages; s++)
     ok = json_array_append_new(stages, stage_to_json(net, &cost, last, s)) == 0;
   ex__free(last);

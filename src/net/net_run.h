@@ -49,7 +49,8 @@ void ex__lane_free(ex_lane *lane); /* accepts NULL */
 
 /* None of these can fail or allocate. `state` [n]: the samples' states, each
  * ex__compiled_state_size elements, 64-byte aligned; any n ≥ 1, which the lane
- * splits into compiled sizes. A state must have run the bodies before `stage`;
+ * splits into compiled sizes. A state must have run the bodies that this one, or
+ * this point, needs (ex__net_bodies), in ascending order on the way to each point;
  * a head or gate runs after the body of its stage and before the next body,
  * except that a head which later points need may run until the last of them. */
 void ex__lane_input(const ex_lane *lane, const ex_real *x, ex_real *state); /* x [input], plain */

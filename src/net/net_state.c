@@ -5,8 +5,9 @@
  * A value lives from the stage that makes it to the last stage that may read
  * it, both included, so what a body reads and what it writes never overlap and
  * a lone sample can run in place. A head that later points need may run late:
- * what it reads lives until the last of them. Large values are placed first,
- * each at the lowest place that is free for as long as it lives.
+ * what it reads lives until the last of them. So may a body that a point behind
+ * it does not need, on the way from there to one that does. Large values are
+ * placed first, each at the lowest place that is free for as long as it lives.
  */
 #include <stdlib.h>
 
@@ -20,9 +21,24 @@ struct item {
   int64_t size, offset;
 };
 
+/* The last stage before whose end a body may run: of the last point that needs it
+ * and that can be reached from one behind it that does not. */
+static int32_t last_run_of_body(const ex_net *net, int32_t stage) {
+  int32_t last = stage;
+  bool passed = false; /* there is a point behind it that does without */
+  for (int32_t p = 0; p < net->n_points; p++) {
+    if (net->points[p].stage <= stage) continue;
+    bool needed = (ex__net_bodies(net, p) >> stage & 1) != 0;
+    if (needed && passed) last = net->points[p].stage;
+    passed = passed || !needed;
+  }
+  return last;
+}
+
 /* The last stage at which a segment may run. */
 static int32_t last_run(const ex_net *net, int32_t segment) {
   int32_t stage = segment / EX_N_PARTS, last = stage, point = ex__net_point_of(net, stage);
+  if (segment % EX_N_PARTS == EX_PART_BODY) return last_run_of_body(net, stage);
   if (segment % EX_N_PARTS != EX_PART_HEAD || point < 0) return last;
   for (int32_t q = point; q < net->n_points; q++)
     if (ex__net_closure(net, q) >> point & 1) last = net->points[q].stage;

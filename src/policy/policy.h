@@ -25,10 +25,12 @@
  * How a sample is run, alike by the engine (ex_engine_run in engine_one.c, the
  * queues of engine_many.c) and by replay (policy_replay.c):
  *   point ← ex__policy_next(−1); then, until a decision leaves:
- *   run the bodies up to the point's stage; its closure of heads that have not
- *   run; its gate, if the rule declares EX_POLICY_NEEDS_GATE; decide;
+ *   run the bodies that the point needs and that have not run; its closure of
+ *   heads that have not run; its gate, if the rule declares EX_POLICY_NEEDS_GATE;
+ *   decide;
  *   point ← on GO_ON ex__policy_next(point), on GO_TO the decision's point.
- * Exits that a rule skips therefore cost nothing but their part of the trunk.
+ * Exits that a rule skips therefore cost nothing but what later ones need of their
+ * bodies: their part of the trunk; of a whole network among several, nothing.
  */
 #ifndef EX_POLICY_POLICY_H
 #define EX_POLICY_POLICY_H
@@ -212,10 +214,11 @@ static inline struct ex_observation ex__policy_observe(const ex_trace *trace, in
 
 /* Where one sample left, and what it was charged. */
 struct ex_outcome {
-  int32_t point;  /* whose body was the last to run */
-  int32_t answer; /* the point whose answer was given, ≤ point */
-  int64_t macs;   /* bodies and every head (and gate) that ran */
-  int64_t ns;     /* the same in the trace's measured nanoseconds; 0 where not measured */
+  int32_t point;          /* whose body was the last to run */
+  int32_t answer;         /* the point whose answer was given, ≤ point */
+  uint32_t bodies, heads; /* of stages and of points, as bits: what ran on the way */
+  int64_t macs;           /* all of these, and gates where the rule reads them */
+  int64_t ns;             /* the same in the trace's measured nanoseconds; 0 where not measured */
 };
 /* outcomes [trace->n]; env NULL: unlimited. Targets are shown to rules that
  * declare EX_POLICY_NEEDS_TARGET alone. */

@@ -315,16 +315,17 @@ static void find_thresholds(const struct learning *l, struct ranked *here) {
 
 static void find_costs(struct learning *l) {
   const struct ex_cost *cost = &l->job->trace->cost;
-  const int32_t *stage = l->job->trace->stage;
-  int32_t last = l->n_points - 1, s = 0;
-  double body = 0, heads = 0;
+  const ex_trace *trace = l->job->trace;
+  const int64_t *of_body = l->job->ns ? cost->body_ns : cost->body_macs;
+  const int64_t *of_head = l->job->ns ? cost->head_ns : cost->head_macs;
+  int32_t last = l->n_points - 1;
+  uint32_t looked = 0;
+  double heads = 0;
+  double full = (double)(ex__sum_over(of_body, trace->bodies[last]) + of_head[last]);
   for (int32_t k = 0; k <= last; k++) {
-    for (; s <= stage[k]; s++) body += (double)(l->job->ns ? cost->body_ns[s] : cost->body_macs[s]);
-    double head = (double)(l->job->ns ? cost->head_ns[k] : cost->head_macs[k]);
-    heads += head;
-    l->cost[k] = body + heads;
-    if (k == last)
-      for (int32_t p = 0; p <= last; p++) l->cost[p] /= body + head; /* full depth: one head */
+    looked |= trace->bodies[k];
+    heads += (double)of_head[k];
+    l->cost[k] = ((double)ex__sum_over(of_body, looked) + heads) / full;
   }
 }
 

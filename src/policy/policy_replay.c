@@ -6,9 +6,9 @@
  * The same steps as the engine's (engine_one.c), but nothing is computed: outputs
  * are those that the trace recorded, costs those of its table, so a saving that
  * is told here is one by table. That the engine does the same is a test's matter.
- * Bodies are charged up to the point's stage; a head is charged once, when
- * first it runs, be it for its own answer or in the closure of another; gates
- * are charged to rules that declare that they read them.
+ * A body is charged once, on the way to the first point that needs it, a head
+ * when first it runs, be it for its own answer or in the closure of another;
+ * gates are charged to rules that declare that they read them.
  */
 #include <math.h>
 #include <string.h>
@@ -23,39 +23,26 @@ struct replay {
   int32_t next[EX_MAX_POINTS + 1]; /* of point − 1: ex__policy_next */
 };
 
-/* Where one sample is. */
-struct walk {
-  struct ex_outcome *out;
-  int32_t bodies;     /* that have run */
-  uint32_t heads_run; /* bit per point */
-};
-
-static void charge(const struct replay *replay, int32_t point, struct walk *walk) {
+static void charge(const struct replay *replay, int32_t point, struct ex_outcome *out) {
   const ex_trace *trace = replay->trace;
   const struct ex_cost *cost = &trace->cost;
-  for (; walk->bodies <= trace->stage[point]; walk->bodies++) {
-    walk->out->macs += cost->body_macs[walk->bodies];
-    walk->out->ns += cost->body_ns[walk->bodies];
-  }
-  uint32_t heads = trace->closure[point] & ~walk->heads_run;
-  walk->heads_run |= heads;
-  for (int32_t p = 0; heads != 0; p++, heads >>= 1) {
-    if ((heads & 1) == 0) continue;
-    walk->out->macs += cost->head_macs[p];
-    walk->out->ns += cost->head_ns[p];
-  }
+  uint32_t bodies = trace->bodies[point] & ~out->bodies;
+  uint32_t heads = trace->closure[point] & ~out->heads;
+  out->bodies |= bodies;
+  out->heads |= heads;
+  out->macs += ex__sum_over(cost->body_macs, bodies) + ex__sum_over(cost->head_macs, heads);
+  out->ns += ex__sum_over(cost->body_ns, bodies) + ex__sum_over(cost->head_ns, heads);
   if (!replay->gates) return;
-  walk->out->macs += cost->gate_macs[point];
-  walk->out->ns += cost->gate_ns[point];
+  out->macs += cost->gate_macs[point];
+  out->ns += cost->gate_ns[point];
 }
 
 static void replay_sample(const struct replay *replay, int32_t sample, void *scratch,
                           struct ex_outcome *out) {
   *out = (struct ex_outcome){0};
-  struct walk walk = {.out = out};
   int32_t point = replay->next[0];
   for (;;) {
-    charge(replay, point, &walk);
+    charge(replay, point, out);
     struct ex_observation seen = ex__policy_observe(replay->trace, point, sample);
     struct ex_decision decision = ex__policy_decide(replay->policy, scratch, &replay->env, &seen);
     if (decision.action == EX_LEAVE) {

@@ -63,13 +63,30 @@ static json_t *reliability(const ex_trace *trace, int32_t point) {
   return array;
 }
 
+/* Bodies that an exit needs and those before it do not. */
+static uint32_t own_bodies(const ex_trace *trace, int32_t p) {
+  uint32_t before = 0;
+  for (int32_t q = 0; q < p; q++) before |= trace->bodies[q];
+  return trace->bodies[p] & ~before;
+}
+
+/* Shares of the samples that ran an exit's own bodies, and its head: fewer than came
+ * so far where the rule jumps. */
+static bool put_run_shares(json_t *exit, const struct ex_evaluation_facts *facts, int32_t p) {
+  uint32_t own = own_bodies(facts->trace, p);
+  int32_t n = facts->trace->n, bodies = 0, heads = 0;
+  for (int32_t i = 0; i < n; i++) {
+    bodies += (facts->outcomes[i].bodies & own) == own;
+    heads += (facts->outcomes[i].heads >> p & 1) != 0;
+  }
+  return ex__put_number(exit, "body_share", (double)bodies / n) &&
+         ex__put_number(exit, "head_share", (double)heads / n);
+}
+
 static bool put_exit_costs(json_t *exit, const ex_trace *trace, int32_t p) {
   const struct ex_cost *cost = &trace->cost;
-  int64_t body = 0, body_ns = 0; /* from the exit before to this one */
-  for (int32_t s = p > 0 ? trace->stage[p - 1] + 1 : 0; s <= trace->stage[p]; s++) {
-    body += cost->body_macs[s];
-    body_ns += cost->body_ns[s];
-  }
+  uint32_t own = own_bodies(trace, p);
+  int64_t body = ex__sum_over(cost->body_macs, own), body_ns = ex__sum_over(cost->body_ns, own);
   return ex__put(exit, "macs", json_integer(cost->macs[p])) &&
          ex__put(exit, "direct_macs", json_integer(cost->direct_macs[p])) &&
          ex__put(exit, "body_macs", json_integer(body)) &&
@@ -103,7 +120,8 @@ static enum ex_status exit_row(const struct ex_evaluation_facts *facts, int32_t 
             ex__put_number(exit, "auroc", auroc) &&
             ex__put_number(exit, "hindsight", ex__trace_hindsight(trace, p)) &&
             ex__put_number(exit, "saved_macs", last || !on ? NAN : saved) &&
-            ex__put(exit, "reliability", reliability(trace, p)) && put_exit_costs(exit, trace, p);
+            ex__put(exit, "reliability", reliability(trace, p)) && put_exit_costs(exit, trace, p) &&
+            put_run_shares(exit, facts, p);
   return ok ? EX_OK : EX_ENOMEM;
 }
 

@@ -116,18 +116,16 @@ static void time_row(struct page *page, const char *name, double ns, double tota
 static void parts_alone(struct page *page) {
   double total = 0;
   for (int32_t p = 0; p < page->n_exits; p++) {
-    double reached = ex__page_exit(page, p, "reached");
-    total += reached * ex__page_exit(page, p, "body_ns");
-    if (ex__page_exit_on(page, p)) total += reached * ex__page_exit(page, p, "head_ns");
+    total += ex__page_exit(page, p, "body_share") * ex__page_exit(page, p, "body_ns") +
+             ex__page_exit(page, p, "head_share") * ex__page_exit(page, p, "head_ns");
   }
   for (int32_t p = 0; p < page->n_exits; p++) {
-    double reached = ex__page_exit(page, p, "reached");
+    double body = ex__page_exit(page, p, "body_share"), head = ex__page_exit(page, p, "head_share");
     char name[64];
     snprintf(name, sizeof name, "Stages to exit %d", (int)p + 1);
-    time_row(page, name, reached * ex__page_exit(page, p, "body_ns"), total, 1);
+    time_row(page, name, body * ex__page_exit(page, p, "body_ns"), total, 1);
     snprintf(name, sizeof name, "Head of exit %d", (int)p + 1);
-    if (ex__page_exit_on(page, p))
-      time_row(page, name, reached * ex__page_exit(page, p, "head_ns"), total, 0.5);
+    time_row(page, name, head * ex__page_exit(page, p, "head_ns"), total, 0.5);
   }
 }
 

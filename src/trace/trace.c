@@ -45,6 +45,7 @@ enum ex_status ex__trace_new(int32_t n, int32_t n_points, int32_t n_outputs, ex_
   trace->task = ex__task_find("classification");
   for (int32_t p = 0; p < n_points; p++) {
     trace->stage[p] = p;
+    trace->bodies[p] = ex__trace_row(p);
     trace->closure[p] = 1u << p;
   }
   *out = trace;
@@ -143,15 +144,14 @@ void ex__trace_free(ex_trace *trace) {
 
 void ex__trace_sum_costs(ex_trace *trace) {
   struct ex_cost *cost = &trace->cost;
-  int64_t bodies = 0, looks = 0;
-  int32_t stage = 0;
+  int64_t looks = 0;
+  uint32_t looked = 0;
   for (int32_t p = 0; p < trace->n_points; p++) {
-    for (; stage <= trace->stage[p]; stage++) bodies += cost->body_macs[stage];
+    looked |= trace->bodies[p];
     looks += cost->head_macs[p] + cost->gate_macs[p];
-    cost->macs[p] = bodies + looks;
-    cost->direct_macs[p] = bodies;
-    for (int32_t q = 0; q <= p; q++)
-      if (trace->closure[p] >> q & 1) cost->direct_macs[p] += cost->head_macs[q];
+    cost->macs[p] = ex__sum_over(cost->body_macs, looked) + looks;
+    cost->direct_macs[p] = ex__sum_over(cost->body_macs, trace->bodies[p]) +
+                           ex__sum_over(cost->head_macs, trace->closure[p]);
   }
 }
 
@@ -236,6 +236,7 @@ enum ex_status ex__trace_pick(const ex_trace *trace, const int32_t *items, int32
   picked->task = trace->task;
   picked->cost = trace->cost;
   memcpy(picked->stage, trace->stage, sizeof picked->stage);
+  memcpy(picked->bodies, trace->bodies, sizeof picked->bodies);
   memcpy(picked->closure, trace->closure, sizeof picked->closure);
   memcpy(picked->weights, trace->weights, sizeof picked->weights);
   enum ex_status status = pick_columns(trace, items, picked);

@@ -20,7 +20,8 @@ struct ex_trace {
   const struct ex_task *task;
   struct ex_cost cost;
   struct ex_transform transform;
-  int32_t stage[EX_MAX_POINTS];    /* of each point: bodies 0 … stage run to reach it */
+  int32_t stage[EX_MAX_POINTS];    /* of each point: the last stage of its bodies */
+  uint32_t bodies[EX_MAX_POINTS];  /* bit s: body s must have run for this point (ex__net_bodies) */
   uint32_t closure[EX_MAX_POINTS]; /* bit p: head p runs for this point's answer; itself too */
   char weights[EX_DIGEST_TEXT], samples[EX_DIGEST_TEXT]; /* digests of net and split */
   const int32_t *target;                                 /* [n]; −1: not labelled */
@@ -36,6 +37,9 @@ struct ex_trace {
   ex_real *transformed;          /* of output, where it is not raw */
 };
 
+/* Bodies of a row of stages up to this one, as bits. */
+static inline uint32_t ex__trace_row(int32_t stage) { return UINT32_MAX >> (31 - stage); }
+
 /* Index of (point, sample) in the columns; × n_outputs for the outputs. */
 static inline int64_t ex__trace_at(const ex_trace *trace, int32_t point, int32_t sample) {
   return (int64_t)point * trace->n + sample;
@@ -49,8 +53,8 @@ enum ex_status ex__trace_record(const ex_compiled *compiled, const ex_data *data
                                 const struct ex_progress *progress, ex_trace **out,
                                 struct ex_error *err);
 /* From arrays (copied): raw [n_points][n][n_outputs], gate as above or NULL,
- * target [n] or NULL (nothing is labelled). Point p lies behind stage p and
- * needs its own head alone; cumulative columns of cost (macs, direct_macs) are
+ * target [n] or NULL (nothing is labelled). Point p lies behind stage p, in a row,
+ * and needs its own head alone; cumulative columns of cost (macs, direct_macs) are
  * made from its parts. For tests, and for traces that other programs made. */
 enum ex_status ex__trace_from_arrays(int32_t n, int32_t n_points, int32_t n_outputs,
                                      const ex_real *raw, const ex_real *gate, const int32_t *target,

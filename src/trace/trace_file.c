@@ -3,10 +3,12 @@
  * trace/trace_file: a trace as a safetensors file, which others can read.
  *
  * Metadata: format, task, transform (JSON), digests of weights and samples.
- * Arrays: raw, gate and target as in memory; stage, closure, body_* by stage
- * and head_*, gate_*, params by point as I64. What is derived is not stored.
+ * Arrays: raw, gate and target as in memory; stage, bodies, closure, body_* by
+ * stage and head_*, gate_*, params by point as I64. What is derived is not stored.
+ * A file without "bodies" is of a row of stages, each of which needs all before it.
  * Reading maps the file and believes nothing: sizes, stages in ascending
- * order, closures that hold no later head, costs ≥ 0 that do not overflow.
+ * order, closures that hold no later head, bodies that end at the point's stage,
+ * costs ≥ 0 that do not overflow.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -60,20 +62,25 @@ static enum ex_status add_metadata(const ex_trace *trace, ex_safetensors_writer 
   return status;
 }
 
+struct points { /* as they are stored */
+  int64_t stage[EX_MAX_POINTS], bodies[EX_MAX_POINTS], closure[EX_MAX_POINTS];
+};
+
 static enum ex_status add_arrays(const ex_trace *trace, ex_safetensors_writer *writer,
-                                 int64_t closure[EX_MAX_POINTS], int64_t stage[EX_MAX_POINTS],
-                                 struct ex_error *err) {
+                                 struct points *of, struct ex_error *err) {
   const int64_t outputs[3] = {trace->n_points, trace->n, trace->n_outputs};
   const int64_t n = trace->n, points = trace->n_points, stages = n_stages(trace);
   for (int32_t p = 0; p < trace->n_points; p++) {
-    closure[p] = trace->closure[p];
-    stage[p] = trace->stage[p];
+    of->stage[p] = trace->stage[p];
+    of->bodies[p] = trace->bodies[p];
+    of->closure[p] = trace->closure[p];
   }
   EX_TRY(ex__safetensors_add(writer, "raw", EX_DTYPE_REAL, 3, outputs, trace->raw, err));
   if (trace->gate != NULL)
     EX_TRY(ex__safetensors_add(writer, "gate", EX_DTYPE_REAL, 2, outputs, trace->gate, err));
-  EX_TRY(ex__safetensors_add(writer, "stage", EX_DTYPE_I64, 1, &points, stage, err));
-  EX_TRY(ex__safetensors_add(writer, "closure", EX_DTYPE_I64, 1, &points, closure, err));
+  EX_TRY(ex__safetensors_add(writer, "stage", EX_DTYPE_I64, 1, &points, of->stage, err));
+  EX_TRY(ex__safetensors_add(writer, "bodies", EX_DTYPE_I64, 1, &points, of->bodies, err));
+  EX_TRY(ex__safetensors_add(writer, "closure", EX_DTYPE_I64, 1, &points, of->closure, err));
   for (int i = 0; i < N_COLUMNS; i++)
     EX_TRY(ex__safetensors_add(writer, columns[i].name, EX_DTYPE_I64, 1,
                                columns[i].by_stage ? &stages : &points,
@@ -82,11 +89,11 @@ static enum ex_status add_arrays(const ex_trace *trace, ex_safetensors_writer *w
 }
 
 enum ex_status ex__trace_write(const ex_trace *trace, const char *path, struct ex_error *err) {
-  int64_t closure[EX_MAX_POINTS], stage[EX_MAX_POINTS]; /* borrowed until it is saved */
+  struct points points; /* borrowed until it is saved */
   ex_safetensors_writer *writer = ex__safetensors_writer_new();
   if (writer == NULL) return ex__fail(err, EX_ENOMEM, "%s: no memory to write", path);
   enum ex_status status = add_metadata(trace, writer, err);
-  if (status == EX_OK) status = add_arrays(trace, writer, closure, stage, err);
+  if (status == EX_OK) status = add_arrays(trace, writer, &points, err);
   if (status == EX_OK) status = ex__safetensors_save(writer, path, err);
   ex__safetensors_writer_free(writer);
   return status;
@@ -136,20 +143,42 @@ static enum ex_status read_integers(const ex_safetensors *file, const char *name
   return EX_OK;
 }
 
+static enum ex_status check_point(const ex_safetensors *file, const struct points *points,
+                                  int32_t p, struct ex_error *err) {
+  const char *source = ex__safetensors_source(file);
+  const int64_t *stage = points->stage;
+  if (p > 0 && stage[p] <= stage[p - 1])
+    return ex__fail(err, EX_EFORMAT, "%s: stage[%d] = %d; must be above stage[%d]", source, (int)p,
+                    (int)stage[p], (int)p - 1);
+  if ((points->bodies[p] >> stage[p]) != 1)
+    return ex__fail(err, EX_EFORMAT, "%s: bodies[%d] must hold its own stage and no later one",
+                    source, (int)p);
+  if ((points->closure[p] >> p) != 1)
+    return ex__fail(err, EX_EFORMAT, "%s: closure[%d] must hold its own head and no later one",
+                    source, (int)p);
+  return EX_OK;
+}
+
+static enum ex_status read_bodies(const ex_safetensors *file, int32_t n_points,
+                                  struct points *points, struct ex_error *err) {
+  if (ex__safetensors_find(file, "bodies") != NULL)
+    return read_integers(file, "bodies", n_points, UINT32_MAX, points->bodies, err);
+  for (int32_t p = 0; p < n_points; p++)
+    points->bodies[p] = ex__trace_row((int32_t)points->stage[p]);
+  return EX_OK;
+}
+
 static enum ex_status read_points(const ex_safetensors *file, ex_trace *trace,
                                   struct ex_error *err) {
-  int64_t stage[EX_MAX_POINTS], closure[EX_MAX_POINTS];
-  EX_TRY(read_integers(file, "stage", trace->n_points, EX_MAX_STAGES - 1, stage, err));
-  EX_TRY(read_integers(file, "closure", trace->n_points, UINT32_MAX, closure, err));
+  struct points points;
+  EX_TRY(read_integers(file, "stage", trace->n_points, EX_MAX_STAGES - 1, points.stage, err));
+  EX_TRY(read_bodies(file, trace->n_points, &points, err));
+  EX_TRY(read_integers(file, "closure", trace->n_points, UINT32_MAX, points.closure, err));
   for (int32_t p = 0; p < trace->n_points; p++) {
-    if (p > 0 && stage[p] <= stage[p - 1])
-      return ex__fail(err, EX_EFORMAT, "%s: stage[%d] = %d; must be above stage[%d]",
-                      ex__safetensors_source(file), (int)p, (int)stage[p], (int)p - 1);
-    if ((closure[p] >> p) != 1)
-      return ex__fail(err, EX_EFORMAT, "%s: closure[%d] must hold its own head and no later one",
-                      ex__safetensors_source(file), (int)p);
-    trace->stage[p] = (int32_t)stage[p];
-    trace->closure[p] = (uint32_t)closure[p];
+    EX_TRY(check_point(file, &points, p, err));
+    trace->stage[p] = (int32_t)points.stage[p];
+    trace->bodies[p] = (uint32_t)points.bodies[p];
+    trace->closure[p] = (uint32_t)points.closure[p];
   }
   for (int i = 0; i < N_COLUMNS; i++)
     EX_TRY(read_integers(file, columns[i].name,

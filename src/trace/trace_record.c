@@ -143,6 +143,7 @@ static enum ex_status describe(struct record *record, struct ex_error *err) {
   ex__net_cost(net, &trace->cost);
   for (int32_t p = 0; p < net->n_points; p++) {
     trace->stage[p] = net->points[p].stage;
+    trace->bodies[p] = ex__net_bodies(net, p);
     trace->closure[p] = ex__net_closure(net, p);
   }
   if (ex__net_digest(net, trace->weights) != EX_OK ||
