@@ -6,6 +6,18 @@
  */
 #include "tests/export_fixture.h"
 
+#define LENET "{\"architecture\": \"branchynet_lenet\", \"ceil-mode\": true}"
+#define RESIDUAL                                      \
+  "{\"architecture\": \"resnet_exits\", \"stem\": 8," \
+  " \"widths\": [8, 8, 12, 16]}"
+#define MSDNET                                                             \
+  "{\"architecture\": \"msdnet\", \"exits\": 3, \"base\": 2, \"step\": 1," \
+  " \"channels\": 4, \"growth\": 2, \"head-channels\": 8}"
+#define SDN                                           \
+  "{\"architecture\": \"sdn_vgg\", \"hidden\": [16]," \
+  " \"channels\": [6, 6, 6, 6, 8, 8, 8, 10, 10, 10]," \
+  " \"pool-after\": [4, 7, 10], \"shares\": [0.3, 0.6]}"
+
 static const struct ex_shape gray = {3, {1, 28, 28}}, colour = {3, {3, 32, 32}};
 
 static void assert_close(const float *got, const float *expected, int32_t n) {
@@ -99,33 +111,22 @@ static void check_net(ex_model *model, const char *rule, int32_t n) {
 
 static void lenet(void **state) {
   (void)state;
-  check_net(export_model("{\"architecture\": \"branchynet_lenet\", \"ceil-mode\": true}", &gray),
-            "max-probability", 300);
+  check_net(export_model(LENET, &gray), "max-probability", 300);
 }
 
 static void residual(void **state) {
   (void)state;
-  check_net(export_model("{\"architecture\": \"resnet_exits\", \"stem\": 8,"
-                         " \"widths\": [8, 8, 12, 16]}",
-                         &gray),
-            "entropy", 100);
+  check_net(export_model(RESIDUAL, &gray), "entropy", 100);
 }
 
 static void msdnet(void **state) {
   (void)state;
-  check_net(export_model("{\"architecture\": \"msdnet\", \"exits\": 3, \"base\": 2, \"step\": 1,"
-                         " \"channels\": 4, \"growth\": 2, \"head-channels\": 8}",
-                         &colour),
-            "margin", 100);
+  check_net(export_model(MSDNET, &colour), "margin", 100);
 }
 
 static void sdn(void **state) {
   (void)state;
-  check_net(export_model("{\"architecture\": \"sdn_vgg\", \"hidden\": [16],"
-                         " \"channels\": [6, 6, 6, 6, 8, 8, 8, 10, 10, 10],"
-                         " \"pool-after\": [4, 7, 10], \"shares\": [0.3, 0.6]}",
-                         &gray),
-            "max-probability", 100);
+  check_net(export_model(SDN, &gray), "max-probability", 100);
 }
 
 static void alexnet(void **state) {
@@ -148,13 +149,15 @@ static int32_t op(ex_builder *b, const char *name, const void *attr, int32_t x) 
 
 /* Groups, dilation, uneven kernels; pools with padding, rounded up, and adaptive; a norm
  * and a relu by themselves; slice, softmax and sigmoid on maps. */
-static int32_t odd_body(ex_builder *b, int32_t x) {
+static int32_t odd_body(ex_builder *b, int32_t x, bool smooth) {
   x = conv(b, "uneven", x, &(struct ex_conv2d){8, 3, 2, 2, 2, 1, 1, 1, 1});
   x = op(b, "avg_pool", &(struct ex_pool){3, 2, 1, 1, 0}, ex__builder_relu(b, x));
   x = ex__builder_batch_norm(b, "alone", x);
   int32_t grouped = conv(b, "grouped", x, &(struct ex_conv2d){6, 3, 3, 1, 2, 2, 2, 2, 0});
-  int32_t parts[] = {op(b, "softmax", NULL, grouped), op(b, "slice", &(struct ex_slice){1, 5}, x),
-                     op(b, "sigmoid", NULL, ex__builder_relu(b, x))};
+  int32_t parts[] = {smooth ? op(b, "softmax", NULL, grouped) : grouped,
+                     op(b, "slice", &(struct ex_slice){1, 5}, x),
+                     smooth ? op(b, "sigmoid", NULL, ex__builder_relu(b, x))
+                            : ex__builder_relu(b, x)};
   return ex__builder_concat(b, parts, 3);
 }
 
@@ -170,27 +173,113 @@ static int32_t odd_head(ex_builder *b, int32_t x, int32_t earlier) {
   return output;
 }
 
-static ex_model *odd_model(void) {
+/* `whole`: with softmax and sigmoid, and a head that reads an earlier: float alone. */
+static ex_model *odd_model(bool whole) {
   struct ex_error err = {0};
   ex_builder *b;
   ex_net *net;
   assert_ok(ex__builder_new(&(struct ex_shape){3, {2, 17, 15}}, 10, &b, &err), &err);
   ex__builder_stage(b);
-  int32_t x = odd_body(b, ex__builder_input(b));
+  int32_t x = odd_body(b, ex__builder_input(b), whole);
   int32_t first = odd_head(b, x, -1);
   ex__builder_stage(b);
   x = op(b, "dropout", &(struct ex_dropout){0.5}, ex__builder_conv(b, "next", x, 6, 3, 1, 1, true));
   odd_head(b, ex__builder_relu(b, x), -1);
   ex__builder_stage(b);
   x = op(b, "max_pool", &(struct ex_pool){3, 2, 1, 1, 0}, x);
-  odd_head(b, x, first);
+  odd_head(b, x, whole ? first : -1);
   assert_ok(ex__builder_finish(b, 4, &net, &err), &err);
   return export_model_of(net);
 }
 
 static void odd_layers(void **state) {
   (void)state;
-  check_net(odd_model(), "max-probability", 200);
+  check_net(odd_model(true), "max-probability", 200);
+}
+
+/* ---- int8 -------------------------------------------------------------------- */
+
+static void read_input(void *context, int32_t index, ex_real *x) {
+  const struct inputs *in = context;
+  for (int64_t f = 0; f < in->features; f++) x[f] = in->values[index * in->features + f];
+}
+
+/* Of all exits: the error of the logits over their spread, both as root mean squares. */
+static double int8_error(const ex_model *model, const struct exported *exported,
+                         const struct inputs *in) {
+  int32_t n = model->net->n_outputs;
+  double error = 0, spread = 0;
+  float logits[64], *work = export_work(export_macro(exported, "NET_WORK"));
+  ex_engine *engine = export_engine(model, NULL);
+  for (int32_t i = 0; i < in->n; i++) {
+    struct exported_net net;
+    ex_engine_begin(engine, in->values + i * in->features);
+    exported->begin(&net, work, in->bytes + i * in->features);
+    for (int32_t exit = 0; exit < model->net->n_points; exit++) {
+      struct ex_result expected = {.logits = logits};
+      struct exported_result got;
+      double mean = 0;
+      assert_int_equal(ex_engine_advance(engine, exit, &expected), EX_OK);
+      assert_int_equal(exported->advance(&net, exit, &got), 0);
+      for (int32_t c = 0; c < n; c++) mean += (double)logits[c] / n;
+      for (int32_t c = 0; c < n; c++) {
+        error += pow((double)(got.logits[c] - logits[c]), 2);
+        spread += pow((double)logits[c] - mean, 2);
+      }
+    }
+  }
+  ex_engine_free(engine);
+  free(work);
+  return sqrt(error / spread);
+}
+
+/* A quarter of the memory, up to the logits, and errors of a few percent, which is what
+ * 8 bits give: steps of 1/255 of a range, a few layers deep. */
+static void check_int8(ex_model *model, double most_error) {
+  struct inputs in = export_inputs(model, 64);
+  ex_policy policy = export_fitted(model, "max-probability", &in);
+  struct ex_export_c job = {.model = model, .policy = &policy, .name = "net"};
+  struct exported exported = export_compile(&job);
+  int64_t float_work = export_macro(&exported, "NET_WORK");
+  export_close(&exported);
+  job.int8 = true;
+  job.read = read_input;
+  job.context = &in;
+  job.samples = in.n;
+  exported = export_compile(&job);
+  assert_true(export_macro(&exported, "NET_WORK") < float_work / 4 + 256);
+  double error = int8_error(model, &exported, &in);
+  if (!(error < most_error)) fail_msg("error %g of the spread; at most %g", error, most_error);
+  export_close(&exported);
+  export_inputs_free(&in);
+  ex_model_free(model);
+}
+
+static void int8_networks(void **state) {
+  (void)state;
+  check_int8(export_model(LENET, &gray), 0.05);
+  check_int8(export_model(RESIDUAL, &gray), 0.05);
+  check_int8(export_model(MSDNET, &colour), 0.05);
+  check_int8(export_model(SDN, &gray), 0.05);
+  check_int8(odd_model(false), 0.05);
+}
+
+static void int8_is_refused_where_it_cannot_be(void **state) {
+  (void)state;
+  struct ex_error err = {0};
+  struct ex_text source = {0}, header = {0};
+  ex_model *model = odd_model(true);
+  struct inputs in = export_inputs(model, 1);
+  ex_policy policy = export_policy(model, "fixed");
+  struct ex_export_c job = {.model = model, .policy = &policy, .name = "net", .int8 = true};
+  assert_refused(ex__export_c(&job, &source, &header, &err), EX_EUNSUPPORTED, &err,
+                 "operator softmax: cannot be written as C in int8");
+  ex_model_free(model);
+  model = odd_model(false);
+  job.model = model;
+  assert_refused(ex__export_c(&job, &source, &header, &err), EX_EINVAL, &err, "int8: 0 samples");
+  ex_model_free(model);
+  export_inputs_free(&in);
 }
 
 /* ---- rules and transforms ---------------------------------------------------- */
@@ -214,7 +303,7 @@ static void with_policy(ex_model *model, const ex_policy *policy, int32_t early_
 static void rules_without_thresholds(void **state) {
   (void)state;
   struct ex_error err = {0};
-  ex_model *model = odd_model();
+  ex_model *model = odd_model(true);
   ex_policy policy = export_policy(model, "patience");
   assert_ok(ex__policy_set(&policy, "patience", "1", &err), &err);
   with_policy(model, &policy, 10);
@@ -230,7 +319,7 @@ static void rules_without_thresholds(void **state) {
 
 static void transforms(void **state) {
   (void)state;
-  ex_model *model = odd_model();
+  ex_model *model = odd_model(true);
   struct ex_transform *transform = &model->net->transform;
   const struct ex_list temperatures = {3, {0.5, 2, 1.5}};
   ex__transform_set_temperatures(transform, &temperatures);
@@ -255,12 +344,12 @@ static void refuses(const ex_model *model, const ex_policy *policy, const char *
 static void what_cannot_be_written_is_named(void **state) {
   (void)state;
   struct ex_error err = {0};
-  ex_model *model = odd_model();
+  ex_model *model = odd_model(true);
   ex_policy policy = export_policy(model, "pcee");
   refuses(model, &policy, "net", EX_EUNSUPPORTED, "exit rule pcee cannot be written");
   policy = export_policy(model, "max-probability");
   refuses(model, &policy, "Net", EX_EINVAL, "name \"Net\"; must be [a-z]");
-  refuses(model, &policy, "int", EX_EINVAL, "name \"int\"");
+  refuses(model, &policy, "9net", EX_EINVAL, "name \"9net\"");
   assert_ok(ex__policy_set(&policy, "fallback", "true", &err), &err);
   refuses(model, &policy, "net", EX_EUNSUPPORTED, "fallback = true");
   policy = export_policy(model, "max-probability");
@@ -292,6 +381,8 @@ int main(void) {
       cmocka_unit_test(odd_layers),
       cmocka_unit_test(transforms),
       cmocka_unit_test(rules_without_thresholds),
+      cmocka_unit_test(int8_networks),
+      cmocka_unit_test(int8_is_refused_where_it_cannot_be),
       cmocka_unit_test(what_cannot_be_written_is_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

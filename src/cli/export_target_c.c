@@ -49,20 +49,42 @@ static enum ex_status write_both(const struct export_options *options,
   return status;
 }
 
+/* Held-out inputs, spread over select: what chooses may see no other. */
+struct held_out {
+  ex_data *data;
+  int32_t size, wanted;
+};
+
+static void read_held_out(void *context, int32_t index, ex_real *x) {
+  const struct held_out *held = context;
+  int64_t at = (int64_t)index * held->size / held->wanted;
+  ex__data_raw(held->data, EX_SPLIT_SELECT, (int32_t)at, x);
+}
+
+static enum ex_status open_held_out(const struct export_options *options, const ex_model *model,
+                                    struct held_out *held, struct ex_error *err) {
+  EX_TRY(open_model_data(model, options->data, &held->data, err));
+  held->size = ex__data_size(held->data, EX_SPLIT_SELECT);
+  held->wanted = (int32_t)options->samples < held->size ? (int32_t)options->samples : held->size;
+  if (held->size > 0) return EX_OK;
+  return ex__fail(err, EX_EINVAL, "int8: the select split has no samples; must have some");
+}
+
 enum ex_status export_target_c(const struct export_options *options, const char *path,
                                const ex_model *model, const ex_policy *policy, json_t *report,
                                struct ex_error *err) {
   char name[EX_EXPORT_NAME_SIZE];
+  struct held_out held = {0};
   default_name(path, name);
-  struct ex_export_c job = {.model = model,
-                            .policy = policy,
-                            .name = options->name != NULL ? options->name : name,
-                            .int8 = options->int8,
-                            .samples = (int32_t)options->samples};
-  ex_data *data = NULL;
-  if (options->int8) EX_TRY(open_model_data(model, options->data, &data, err));
-  job.data = data;
-  enum ex_status status = write_both(options, &job, report, err);
-  ex__data_free(data);
+  enum ex_status status = options->int8 ? open_held_out(options, model, &held, err) : EX_OK;
+  const struct ex_export_c job = {.model = model,
+                                  .policy = policy,
+                                  .name = options->name != NULL ? options->name : name,
+                                  .int8 = options->int8,
+                                  .read = read_held_out,
+                                  .context = &held,
+                                  .samples = held.wanted};
+  if (status == EX_OK) status = write_both(options, &job, report, err);
+  ex__data_free(held.data);
   return status;
 }

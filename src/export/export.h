@@ -11,7 +11,6 @@
 #define EX_EXPORT_EXPORT_H
 
 #include "base/text.h"
-#include "data/data.h"
 #include "net/model.h"
 #include "policy/policy.h"
 
@@ -22,14 +21,15 @@ struct ex_export_c {
   const ex_policy *policy;
   const char *name; /* a C identifier in lower case that all public names begin with */
   bool int8;        /* weights and activations of 8 bits instead of float */
-  /* int8 only: whose select split tells the ranges of activations, and how many of
-   * its samples are looked at, ≥ 1. */
-  const ex_data *data;
-  int32_t samples;
+  /* int8 only: raw inputs that tell the ranges of activations: `read` fills x [input]
+   * with number `index` of `samples`. They should be held-out ones: select. */
+  void (*read)(void *context, int32_t index, ex_real *x);
+  void *context;
+  int32_t samples; /* ≥ 1 */
 };
 
 /* Whether `name` can be such a prefix: [a-z][a-z0-9_]*, shorter than
- * EX_EXPORT_NAME_SIZE, no word of the language. */
+ * EX_EXPORT_NAME_SIZE. */
 bool ex__export_name_is_good(const char *name);
 
 /* Writes NAME.c to `source` and NAME.h to `header`, both cleared by the caller.

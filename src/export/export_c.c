@@ -11,19 +11,9 @@
 #include "export/export_rule.h"
 #include "export/export_transform.h"
 
-static const char *const keywords[] = {
-    "auto",   "break",    "case",   "char",   "const",    "continue", "default", "do",
-    "double", "else",     "enum",   "extern", "float",    "for",      "goto",    "if",
-    "inline", "int",      "long",   "main",   "register", "restrict", "return",  "short",
-    "signed", "sizeof",   "static", "struct", "switch",   "typedef",  "union",   "unsigned",
-    "void",   "volatile", "while",  "class",  "new",      "template", "this",    "namespace",
-};
-
 bool ex__export_name_is_good(const char *name) {
   size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
   if (length == 0 || name[length] != '\0' || length >= EX_EXPORT_NAME_SIZE) return false;
-  for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
-    if (strcmp(keywords[i], name) == 0) return false;
   return name[0] >= 'a' && name[0] <= 'z';
 }
 
@@ -171,7 +161,7 @@ static void write_rule(struct work *work) {
 
 static const char run_text[] =
     "/* Runs on until the outputs of `exit` are there; nothing twice. */\n"
-    "static void arrive(struct @ *net, int exit) {\n"
+    "static void arrive(struct @_net *net, int exit) {\n"
     "  while (net->stage <= exits[exit].stage) bodies[net->stage++](net->work);\n"
     "  for (int p = 0; p <= exit; p++) {\n"
     "    if ((exits[exit].needs & ~net->ran) >> p == 0) return;\n"
@@ -181,7 +171,7 @@ static const char run_text[] =
     "@TRANSFORM@"
     "  }\n"
     "}\n\n"
-    "static int tell(const struct @ *net, int exit, const struct answer *seen,\n"
+    "static int tell(const struct @_net *net, int exit, const struct answer *seen,\n"
     "                struct @_result *result) {\n"
     "  result->label = seen->label;\n"
     "  result->exit = exit;\n"
@@ -189,14 +179,14 @@ static const char run_text[] =
     "  result->logits = net->work + @ANSWER@;\n"
     "  return seen->label < 0 ? ^_NOT_FINITE : ^_OK;\n"
     "}\n\n"
-    "void @_begin(struct @ *net, float *work, const @_input *input) {\n"
+    "void @_begin(struct @_net *net, float *work, const @_input *input) {\n"
     "  net->work = work;\n"
     "  net->stage = 0;\n"
     "  net->exit = -1;\n"
     "  net->ran = 0;\n"
     "@BEGIN@"
     "}\n\n"
-    "int @_advance(struct @ *net, int exit, struct @_result *result) {\n"
+    "int @_advance(struct @_net *net, int exit, struct @_result *result) {\n"
     "  if (exit < 0 || exit < net->exit || exit >= ^_EXITS) return ^_INVALID;\n"
     "  arrive(net, exit);\n"
     "  net->exit = exit;\n"
@@ -206,7 +196,7 @@ static const char run_text[] =
     "int @_run(const @_input *input, float *work, struct @_result *result) {\n"
     "  const int n = (int)(sizeof looked / sizeof *looked);\n"
     "  struct memory memory = {0};\n"
-    "  struct @ net;\n"
+    "  struct @_net net;\n"
     "  @_begin(&net, work, input);\n"
     "  for (int i = 0;; i++) {\n"
     "    const int exit = looked[i];\n"
@@ -256,8 +246,7 @@ static void fill_run(struct work *work, const char *word) {
 static void write_kernels(struct work *work) {
   const struct ex_export_plan *plan = work->plan;
   ex__text_add(work->writer.text, "\n/* ---- loops ---- */\n\n");
-  ex__input_write_constants(plan, work->writer.text);
-  kernel(work, plan->job->int8 ? "int8_input" : "float_input");
+  kernel(work, ex__input_write_constants(plan, work->writer.text));
   for (int32_t s = 0; s < plan->n_steps; s++)
     kernel(work, ex__layer_form(plan, plan->steps[s].layer)->kernel);
 }

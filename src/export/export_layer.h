@@ -55,6 +55,8 @@ static inline const struct ex_layer_form *ex__layer_form(const struct ex_export_
 const struct ex_layer *ex__layer_find(const struct ex_node *node);
 /* The copy that is put in where a flattened map is read by others than linear layers. */
 extern const struct ex_layer ex__layer_flatten;
+/* A linear layer whose outputs are an exit's answer. */
+extern const struct ex_layer ex__layer_logits;
 
 /* ---- writing ---------------------------------------------------------------- */
 

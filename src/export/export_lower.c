@@ -199,7 +199,7 @@ static void hoist_relu(struct ex_export_plan *plan, struct ex_layer_step *maker)
 static enum ex_status mark_logits(struct ex_export_plan *plan, struct ex_error *err) {
   for (int32_t p = 0; p < plan->net->n_points; p++) {
     int32_t v = plan->value_of[plan->net->points[p].output];
-    const struct ex_layer_step *maker = maker_of(plan, v);
+    struct ex_layer_step *maker = maker_of(plan, v);
     plan->values[v].is_logits = true;
     bool plain = maker != NULL && strcmp(maker->layer->op, "linear") == 0 && !maker->relu &&
                  plan->values[v].n_readers == 1;
@@ -208,6 +208,7 @@ static enum ex_status mark_logits(struct ex_export_plan *plan, struct ex_error *
                       "exit %d: its head ends otherwise than in a linear layer that nobody "
                       "else reads, which cannot be written in int8; leave --int8 out",
                       (int)p);
+    if (plain) maker->layer = &ex__layer_logits;
   }
   return EX_OK;
 }

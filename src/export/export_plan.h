@@ -44,7 +44,7 @@ struct ex_layer_step {
   const struct ex_node *norm; /* folded in; NULL: none */
   bool relu;
   int32_t segment, n_in, in[EX_MAX_INPUTS], out; /* values */
-  char name[EX_NAME_SIZE + 16];                  /* what its constants are called */
+  char name[EX_NAME_SIZE + 24];                  /* what its constants are called */
 };
 
 struct ex_export_plan {

@@ -4,7 +4,7 @@
  */
 #include "export/export_transform.h"
 
-#include "export/export_layer.h"
+#include "export/export_int8.h"
 
 /* ---- exit transforms -------------------------------------------------------- */
 
@@ -86,13 +86,41 @@ static void write_channels(const struct ex_export_plan *plan, const char *name, 
   ex__text_add(text, "};\n");
 }
 
-void ex__input_write_constants(const struct ex_export_plan *plan, struct ex_text *text) {
+/* What each byte becomes, in the arithmetic of data/preprocess.c. */
+static void write_levels(const struct ex_export_plan *plan, struct ex_text *text) {
   const struct ex_preprocess *preprocess = &plan->job->model->preprocess;
+  ex__text_add(text, "static const int8_t levels[%d][256] = {", (int)preprocess->n_channels);
+  for (int32_t c = 0; c < preprocess->n_channels; c++) {
+    float mean = (float)preprocess->mean[c], factor = (float)(1 / preprocess->deviation[c]);
+    for (int32_t byte = 0; byte < 256; byte++) {
+      double real = (double)(((float)byte / 255 - mean) * factor);
+      ex__text_add(text, "%s%s%d", byte == 0 ? "\n    {" : ", ",
+                   byte > 0 && byte % 20 == 0 ? "\n     " : "",
+                   (int)ex__quantum_store(&plan->values[0].quantum, real));
+    }
+    ex__text_add(text, "},");
+  }
+  ex__text_add(text, "\n};\n");
+}
+
+const char *ex__input_write_constants(const struct ex_export_plan *plan, struct ex_text *text) {
+  bool bytes = plan->job->model->preprocess.bytes, levels = plan->job->int8 && bytes;
   ex__text_add(text, "typedef %s_input input_type;\n", plan->job->name);
-  ex__text_add(text, "static const float divisor = %s;\n", preprocess->bytes ? "255" : "1");
-  write_channels(plan, "means", false, text);
-  write_channels(plan, "factors", true, text);
+  if (levels) {
+    write_levels(plan, text);
+  } else {
+    write_channels(plan, "means", false, text);
+    write_channels(plan, "factors", true, text);
+  }
+  if (plan->job->int8 && !bytes) {
+    ex__text_add(text, "static const float input_unit = ");
+    ex__write_float(text, plan->values[0].quantum.scale);
+    ex__text_add(text, ", input_zero = %d;\n", (int)plan->values[0].quantum.zero);
+  }
+  if (!plan->job->int8)
+    ex__text_add(text, "static const float divisor = %s;\n", bytes ? "255" : "1");
   ex__text_add(text, "\n");
+  return !plan->job->int8 ? "float_input" : bytes ? "int8_input_bytes" : "int8_input_reals";
 }
 
 void ex__input_write_call(const struct ex_export_plan *plan, struct ex_text *text) {
@@ -100,7 +128,8 @@ void ex__input_write_call(const struct ex_export_plan *plan, struct ex_text *tex
   bool one = plan->job->model->preprocess.n_channels == 1;
   int64_t count = ex__shape_count(&input->shape);
   int32_t channels = input->shape.rank == 1 && one ? 1 : input->shape.dim[0];
-  ex__text_add(text, "  normalise(input, %d, %d, %d, work + %lld);\n", (int)channels,
-               (int)(count / channels), one ? 0 : 1,
-               (long long)(input->offset / (int64_t)sizeof(float)));
+  int64_t offset = input->offset / (plan->job->int8 ? 1 : (int64_t)sizeof(float));
+  ex__text_add(text, "  normalise(input, %d, %d, %d, %s + %lld);\n", (int)channels,
+               (int)(count / channels), one ? 0 : 1, plan->job->int8 ? "(int8_t *)work" : "work",
+               (long long)offset);
 }

@@ -20,8 +20,8 @@ void ex__transform_write_call(const struct ex_export_plan *plan, struct ex_text 
 
 enum ex_status ex__input_check(const struct ex_export_plan *plan, struct ex_error *err);
 /* In float: mean and factor of each channel. In int8: what each byte becomes, or the
- * same numbers where inputs are no bytes. */
-void ex__input_write_constants(const struct ex_export_plan *plan, struct ex_text *text);
+ * same numbers where inputs are no bytes. Returns the kernel. */
+const char *ex__input_write_constants(const struct ex_export_plan *plan, struct ex_text *text);
 void ex__input_write_call(const struct ex_export_plan *plan, struct ex_text *text);
 
 #endif

@@ -3,7 +3,10 @@
  * export/layer_copy: layers that only move numbers: concat, slice, and flattening
  * where somebody sees the order of features.
  */
-#include "export/export_layer.h"
+#include <stdio.h>
+#include <string.h>
+
+#include "export/export_int8.h"
 
 /* Features are channels of one pixel. */
 static int64_t pixels_of(const struct ex_layer_step *step) {
@@ -26,6 +29,34 @@ static void concat_call(struct ex_writer *writer, const struct ex_layer_step *st
     ex__write_place(writer, step->out);
     ex__text_add(writer->text, " + %d, %d, %d, %d);\n", first, all, n, (int)pixels_of(step));
     first += n;
+  }
+}
+
+static void join_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  const struct ex_quantum *to = &ex__layer_out(writer->plan, step)->quantum;
+  for (int32_t k = 0; k < step->n_in; k++) {
+    const struct ex_quantum *from = &ex__layer_in(writer->plan, step, k)->quantum;
+    struct ex_multiplier m = ex__multiplier_of(from->scale / to->scale);
+    struct ex_layer_step part = *step;
+    snprintf(part.name + strlen(part.name), 4, "_%d", (int)k);
+    ex__write_layer(writer, &part, "join",
+                    ".pixels = %d, .channels = %d, .out_channels = %d,\n"
+                    "    .in_zero = %d, .out_zero = %d, .multiplier = %d, .shift = %d",
+                    (int)pixels_of(step), channels_of(writer->plan, step, k),
+                    (int)step->node->shape.dim[0], (int)from->zero, (int)to->zero,
+                    (int)m.multiplier, (int)m.shift);
+  }
+}
+
+static void join_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  int first = 0;
+  for (int32_t k = 0; k < step->n_in; k++) {
+    ex__text_add(writer->text, "  join(&%s_%d_layer, ", step->name, (int)k);
+    ex__write_place(writer, step->in[k]);
+    ex__text_add(writer->text, ", ");
+    ex__write_place(writer, step->out);
+    ex__text_add(writer->text, " + %d);\n", first);
+    first += channels_of(writer->plan, step, k);
   }
 }
 
@@ -53,14 +84,17 @@ extern const struct ex_layer ex__layer_concat, ex__layer_slice;
 const struct ex_layer ex__layer_concat = {
     .op = "concat",
     .form[EX_FLOAT] = {"float_copy", NULL, concat_call},
+    .form[EX_INT8] = {"int8_join", join_constants, join_call},
 };
 const struct ex_layer ex__layer_slice = {
     .op = "slice",
     .flags = EX_LAYER_KEEPS_QUANTUM,
     .form[EX_FLOAT] = {"float_copy", NULL, slice_call},
+    .form[EX_INT8] = {"int8_copy", NULL, slice_call},
 };
 const struct ex_layer ex__layer_flatten = {
     .op = "reshape",
     .flags = EX_LAYER_KEEPS_QUANTUM,
     .form[EX_FLOAT] = {"float_flatten", NULL, flatten_call},
+    .form[EX_INT8] = {"int8_flatten", NULL, flatten_call},
 };

@@ -4,9 +4,10 @@
  * batch-norm by itself, relu, addition, blend, softmax, sigmoid, local response
  * normalisation.
  */
-#include <string.h>
+#include <math.h>
 
 #include "base/memory.h"
+#include "export/export_int8.h"
 #include "export/layer_product.h"
 
 /* Features are channels of one pixel. The node knows; the value it reads may be a
@@ -51,6 +52,42 @@ static void norm_constants(struct ex_writer *writer, const struct ex_layer_step 
                   pixels_of(step), channels_of(step), (int)step->relu, step->name, step->name);
 }
 
+/* Factor and offset share a shift; the offset may be 256 times as large. */
+static void quantise_norm(const struct ex_export_plan *plan, const struct ex_layer_step *step,
+                          int32_t channel, int64_t *factor, int64_t *offset, int64_t *shift) {
+  double scale = ex__layer_out(plan, step)->quantum.scale, f, s;
+  int exponent;
+  ex__norm_at(plan, step->node, channel, &f, &s);
+  f *= ex__layer_in(plan, step, 0)->quantum.scale / scale;
+  s /= scale * 256;
+  frexp(fmax(fmax(fabs(f), fabs(s)), 0x1p-30), &exponent);
+  *shift = exponent < 29 ? 30 - exponent : 1; /* larger ones only saturate, whatever they are */
+  *factor = (int64_t)fmin(fmax(round(ldexp(f, (int)*shift)), -0x1p30), 0x1p30);
+  *offset = (int64_t)fmin(fmax(round(ldexp(s, (int)*shift)), -0x1p30), 0x1p30);
+}
+
+static void norm_int8_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  int32_t n = step->node->shape.dim[0];
+  int64_t *values = ex__alloc((size_t)n, 3 * sizeof *values);
+  if (values == NULL) {
+    writer->text->failed = true;
+    return;
+  }
+  for (int32_t c = 0; c < n; c++)
+    quantise_norm(writer->plan, step, c, &values[c], &values[n + c], &values[2 * n + c]);
+  ex__write_integers(writer, step, "int32_t", "factor", values, n, 1);
+  ex__write_integers(writer, step, "int32_t", "offset", values + n, n, 1);
+  ex__write_integers(writer, step, "uint8_t", "shift", values + 2 * n, n, 1);
+  ex__free(values);
+  ex__write_layer(writer, step, "scale",
+                  ".pixels = %d, .channels = %d, .in_zero = %d, .out_zero = %d, .low = %d,\n"
+                  "    .factor = %s_factor, .offset = %s_offset, .shift = %s_shift",
+                  pixels_of(step), channels_of(step),
+                  (int)ex__layer_in(writer->plan, step, 0)->quantum.zero,
+                  (int)ex__layer_out(writer->plan, step)->quantum.zero,
+                  (int)ex__int8_low(writer->plan, step), step->name, step->name, step->name);
+}
+
 static void norm_call(struct ex_writer *writer, const struct ex_layer_step *step) {
   ex__write_call(writer, step, "scale");
 }
@@ -60,6 +97,12 @@ static void norm_call(struct ex_writer *writer, const struct ex_layer_step *step
 static void relu_call(struct ex_writer *writer, const struct ex_layer_step *step) {
   open_call(writer, step, "relu");
   ex__text_add(writer->text, ", %d);\n", count_of(step));
+}
+
+static void relu_int8_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  open_call(writer, step, "relu");
+  ex__text_add(writer->text, ", %d, %d);\n", count_of(step),
+               (int)ex__layer_out(writer->plan, step)->quantum.zero);
 }
 
 static void sigmoid_call(struct ex_writer *writer, const struct ex_layer_step *step) {
@@ -77,6 +120,45 @@ static enum ex_status check_add(const struct ex_export_plan *plan, const struct 
 static void add_call(struct ex_writer *writer, const struct ex_layer_step *step) {
   open_call(writer, step, "add");
   ex__text_add(writer->text, ", %d, %d);\n", count_of(step), (int)step->relu);
+}
+
+/* a · share_a + b · share_b */
+static void write_sum(struct ex_writer *writer, const struct ex_layer_step *step, double share_a,
+                      double share_b) {
+  const struct ex_quantum *a = &ex__layer_in(writer->plan, step, 0)->quantum;
+  const struct ex_quantum *b = &ex__layer_in(writer->plan, step, 1)->quantum;
+  const struct ex_quantum *out = &ex__layer_out(writer->plan, step)->quantum;
+  double factor_a = share_a * a->scale / out->scale, factor_b = share_b * b->scale / out->scale;
+  int exponent;
+  frexp(fmax(fmax(fabs(factor_a), fabs(factor_b)), 0x1p-30), &exponent);
+  int shift = exponent < 29 ? 30 - exponent : 1;
+  ex__write_layer(writer, step, "add",
+                  ".n = %d, .a_zero = %d, .b_zero = %d, .out_zero = %d, .low = %d,\n"
+                  "    .a_factor = %d, .b_factor = %d, .shift = %d",
+                  count_of(step), (int)a->zero, (int)b->zero, (int)out->zero,
+                  (int)ex__int8_low(writer->plan, step),
+                  (int)fmin(fmax(round(ldexp(factor_a, shift)), -0x1p30), 0x1p30),
+                  (int)fmin(fmax(round(ldexp(factor_b, shift)), -0x1p30), 0x1p30), shift);
+}
+
+static void add_int8_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  write_sum(writer, step, 1, 1);
+}
+
+static void blend_int8_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  double share = (double)ex__export_tensor(writer->plan, step->node, 0)[0];
+  write_sum(writer, step, share, 1 - share);
+}
+
+static void add_int8_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  ex__text_add(writer->text, "  add(&%s_layer", step->name);
+  for (int32_t k = 0; k < 2; k++) {
+    ex__text_add(writer->text, ", ");
+    ex__write_place(writer, step->in[k]);
+  }
+  ex__text_add(writer->text, ", ");
+  ex__write_place(writer, step->out);
+  ex__text_add(writer->text, ");\n");
 }
 
 static void blend_call(struct ex_writer *writer, const struct ex_layer_step *step) {
@@ -124,22 +206,26 @@ const struct ex_layer ex__layer_batch_norm = {
     .op = "batch_norm",
     .flags = EX_LAYER_TAKES_RELU | EX_LAYER_IN_PLACE,
     .form[EX_FLOAT] = {"float_scale", norm_constants, norm_call},
+    .form[EX_INT8] = {"int8_scale", norm_int8_constants, norm_call},
 };
 const struct ex_layer ex__layer_relu = {
     .op = "relu",
     .flags = EX_LAYER_IN_PLACE | EX_LAYER_KEEPS_QUANTUM,
     .form[EX_FLOAT] = {"float_relu", NULL, relu_call},
+    .form[EX_INT8] = {"int8_relu", NULL, relu_int8_call},
 };
 const struct ex_layer ex__layer_add = {
     .op = "add",
     .flags = EX_LAYER_TAKES_RELU | EX_LAYER_IN_PLACE,
     .check = check_add,
     .form[EX_FLOAT] = {"float_add", NULL, add_call},
+    .form[EX_INT8] = {"int8_add", add_int8_constants, add_int8_call},
 };
 const struct ex_layer ex__layer_blend = {
     .op = "blend",
     .flags = EX_LAYER_IN_PLACE,
     .form[EX_FLOAT] = {"float_blend", NULL, blend_call},
+    .form[EX_INT8] = {"int8_add", blend_int8_constants, add_int8_call},
 };
 const struct ex_layer ex__layer_softmax = {
     .op = "softmax",

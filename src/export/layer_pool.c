@@ -3,10 +3,11 @@
  * export/layer_pool: pooling of every kind, as tables of windows: fixed windows
  * with padding and rounding up, the whole map, and adaptive windows.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
-#include "export/export_layer.h"
+#include "export/export_int8.h"
 #include "graph/window.h"
 
 enum { MOST = 65535, FIELDS = 3 }; /* of a side; of struct window: begin, end, length */
@@ -62,17 +63,34 @@ static int64_t side(const struct ex_shape *out, int32_t d) {
   return out->rank == 3 ? out->dim[d] : 1;
 }
 
-static void constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+/* The tables of windows, and the fields of struct pool that both forms have. */
+static void write_pool(struct ex_writer *writer, const struct ex_layer_step *step,
+                       const char *fields) {
   const struct ex_shape *in = &ex__layer_in(writer->plan, step, 0)->shape;
   const struct ex_shape *out = &ex__layer_out(writer->plan, step)->shape;
   int64_t height = side(out, 1), width = side(out, 2);
   write_windows(writer, step, "rows", in->dim[1], height);
   write_windows(writer, step, "columns", in->dim[2], width);
   ex__write_layer(writer, step, "pool",
-                  ".width = %d, .channels = %d, .out_height = %d, .out_width = %d, .relu = %d,\n"
-                  "    .rows = %s_rows, .columns = %s_columns",
-                  (int)in->dim[2], (int)in->dim[0], (int)height, (int)width, (int)step->relu,
-                  step->name, step->name);
+                  ".width = %d, .channels = %d, .out_height = %d, .out_width = %d,\n"
+                  "    %s, .rows = %s_rows, .columns = %s_columns",
+                  (int)in->dim[2], (int)in->dim[0], (int)height, (int)width, fields, step->name,
+                  step->name);
+}
+
+static void constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  write_pool(writer, step, step->relu ? ".relu = 1" : ".relu = 0");
+}
+
+static void int8_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  const struct ex_quantum *in = &ex__layer_in(writer->plan, step, 0)->quantum;
+  const struct ex_quantum *out = &ex__layer_out(writer->plan, step)->quantum;
+  struct ex_multiplier m = ex__multiplier_of(in->scale / out->scale);
+  char fields[128];
+  snprintf(fields, sizeof fields,
+           ".in_zero = %d, .out_zero = %d, .low = %d, .multiplier = %d, .shift = %d", (int)in->zero,
+           (int)out->zero, (int)ex__int8_low(writer->plan, step), (int)m.multiplier, (int)m.shift);
+  write_pool(writer, step, fields);
 }
 
 static void max_call(struct ex_writer *writer, const struct ex_layer_step *step) {
@@ -83,8 +101,12 @@ static void mean_call(struct ex_writer *writer, const struct ex_layer_step *step
   ex__write_call(writer, step, "avg_pool");
 }
 
-#define MAX_FORM .form[EX_FLOAT] = {"float_max_pool", constants, max_call}
-#define MEAN_FORM .form[EX_FLOAT] = {"float_avg_pool", constants, mean_call}
+#define MAX_FORM                                                 \
+  .form = {[EX_FLOAT] = {"float_max_pool", constants, max_call}, \
+           [EX_INT8] = {"int8_max_pool", int8_constants, max_call}}
+#define MEAN_FORM                                                 \
+  .form = {[EX_FLOAT] = {"float_avg_pool", constants, mean_call}, \
+           [EX_INT8] = {"int8_avg_pool", int8_constants, mean_call}}
 
 extern const struct ex_layer ex__layer_max_pool, ex__layer_avg_pool, ex__layer_global_avg_pool,
     ex__layer_adaptive_max_pool, ex__layer_adaptive_avg_pool;

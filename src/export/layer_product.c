@@ -153,14 +153,27 @@ static void linear_call(struct ex_writer *writer, const struct ex_layer_step *st
   ex__write_call(writer, step, "linear");
 }
 
+static void logits_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  ex__write_call(writer, step, "logits");
+}
+
 extern const struct ex_layer ex__layer_conv2d, ex__layer_linear;
 const struct ex_layer ex__layer_conv2d = {
     .op = "conv2d",
     .flags = EX_LAYER_TAKES_NORM | EX_LAYER_TAKES_RELU,
+    .check = ex__product_check,
     .form[EX_FLOAT] = {"float_conv2d", conv_constants, conv_call},
+    .form[EX_INT8] = {"int8_conv2d", ex__conv2d_int8_constants, conv_call},
 };
 const struct ex_layer ex__layer_linear = {
     .op = "linear",
     .flags = EX_LAYER_TAKES_NORM | EX_LAYER_TAKES_RELU,
+    .check = ex__product_check,
     .form[EX_FLOAT] = {"float_linear", linear_constants, linear_call},
+    .form[EX_INT8] = {"int8_linear", ex__linear_int8_constants, linear_call},
+};
+const struct ex_layer ex__layer_logits = {
+    .op = "linear",
+    .form[EX_FLOAT] = {"float_linear", linear_constants, linear_call},
+    .form[EX_INT8] = {"int8_logits", ex__linear_int8_constants, logits_call},
 };

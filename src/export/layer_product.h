@@ -25,4 +25,10 @@ void ex__norm_at(const struct ex_export_plan *plan, const struct ex_node *norm, 
 void ex__product_geometry(const struct ex_writer *writer, const struct ex_layer_step *step,
                           struct ex_text *text);
 
+/* In layer_product_int8.c. */
+enum ex_status ex__product_check(const struct ex_export_plan *plan,
+                                 const struct ex_layer_step *step, struct ex_error *err);
+void ex__conv2d_int8_constants(struct ex_writer *writer, const struct ex_layer_step *step);
+void ex__linear_int8_constants(struct ex_writer *writer, const struct ex_layer_step *step);
+
 #endif

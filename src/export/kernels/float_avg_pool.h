@@ -5,7 +5,7 @@
 #ifndef EX_EXPORT_KERNELS_FLOAT_AVG_POOL_H
 #define EX_EXPORT_KERNELS_FLOAT_AVG_POOL_H
 
-#include "export/kernels/kernel_window.h"
+#include "export/kernels/float_pool.h"
 
 static float mean_of_window(const struct pool *p, const float *in, struct window rows,
                             struct window columns) {

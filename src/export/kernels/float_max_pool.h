@@ -5,7 +5,7 @@
 #ifndef EX_EXPORT_KERNELS_FLOAT_MAX_POOL_H
 #define EX_EXPORT_KERNELS_FLOAT_MAX_POOL_H
 
-#include "export/kernels/kernel_window.h"
+#include "export/kernels/float_pool.h"
 
 /* A number that is not one wins, as if nothing could be larger. */
 static float max_of_window(const struct pool *p, const float *in, struct window rows,

@@ -13,11 +13,4 @@ struct window {
   uint16_t begin, end, length;
 };
 
-struct pool {
-  int width, channels; /* of the input */
-  int out_height, out_width, relu;
-  const struct window *rows;    /* [out_height] */
-  const struct window *columns; /* [out_width] */
-};
-
 #endif
