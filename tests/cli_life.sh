@@ -68,6 +68,32 @@ grep -qE '^risk +disagreement 0\.[0-9]+; promised at most 0.1 with 95 % confiden
 check bench "$EXEUNT" bench a.safetensors --rounds 5 --json
 grep -q '"exits"' out || failed=1
 
+# Frequencies: simulated; and set, in a folder that stands for the machine's.
+check 'govern, simulated' "$EXEUNT" govern a.safetensors -q --samples 200
+grep -q '^SIMULATED: ' out && grep -qE '^governed for all that may follow .* [0-9.]+ uJ' out ||
+  { echo 'govern does not say that it is simulated'; cat out; failed=1; }
+cpu=sys/devices/system/cpu/cpu0/cpufreq
+"$EXEUNT" govern a.safetensors -q --governor cpufreq --sysfs sys >out 2>&1
+[ $? = 1 ] && grep -q 'does not let its frequency be set' out || { echo 'no cpufreq'; cat out; failed=1; }
+mkdir -p "$cpu"
+echo schedutil >"$cpu/scaling_governor"
+echo '<unsupported>' >"$cpu/scaling_setspeed"
+echo 'schedutil userspace' >"$cpu/scaling_available_governors"
+echo '2000000 1000000' >"$cpu/scaling_available_frequencies"
+check 'govern, cpufreq' "$EXEUNT" govern a.safetensors -q --samples 20 --governor cpufreq --sysfs sys
+grep -q '^measured on this machine' out && grep -q 'not told' out ||
+  { echo 'govern --governor cpufreq'; cat out; failed=1; }
+[ "$(cat "$cpu/scaling_governor")" = schedutil ] || { echo 'the governor was not put back'; failed=1; }
+"$EXEUNT" govern a.safetensors -q --samples 10000 --governor cpufreq --sysfs sys >out 2>&1 &
+for _ in $(seq 200); do
+  [ "$(cat "$cpu/scaling_governor")" = userspace ] && break
+  sleep 0.05
+done
+kill -TERM $!
+wait $!
+[ $? = 1 ] && [ "$(cat "$cpu/scaling_governor")" = schedutil ] ||
+  { echo 'a run that was stopped did not put the governor back'; cat out; failed=1; }
+
 # Two inputs of zeros as .npy: header of 128 bytes, then floats.
 header="{'descr': '<f4', 'fortran_order': False, 'shape': (2, 28, 28), }"
 { printf '\x93NUMPY\x01\x00\x76\x00'; printf '%-117s\n' "$header"; head -c 6272 /dev/zero; } >two.npy
