@@ -249,6 +249,46 @@ static void jumps_run_what_they_need(void **state) {
   }
 }
 
+/* Gates set by hand: a fourth of the samples stops at the first exit, a fourth goes to
+ * each of the others, where half stop and half go to the last. */
+static void routes_run_what_they_need(void **state) {
+  const struct fixture *f = *state;
+  enum { ROWS = 6 };
+  struct ex_error err;
+  double score[N_SAMPLES];
+  char text[1024];
+  ex_policy policy;
+  for (int32_t i = 0; i < N_SAMPLES; i++) score[i] = f->trace->answer[i].max_probability;
+  qsort(score, N_SAMPLES, sizeof *score, fixture_compare);
+  const ex_policy sure = {.class = ex__policy_find("max-probability")};
+  const double at[ROWS] = {score[3 * N_SAMPLES / 4],
+                           score[N_SAMPLES / 2],
+                           score[N_SAMPLES / 4],
+                           fixture_median_score(f, &sure, 1),
+                           2,
+                           fixture_median_score(f, &sure, 2)};
+  int length = 0;
+  for (int32_t row = 0; row < ROWS; row++)
+    length += snprintf(text + length, sizeof text - (size_t)length, "%s%.17g,1,0,0,0,0,0,0,0",
+                       row > 0 ? ";" : "", at[row]);
+  assert_ok(ex__policy_init(&policy, "adaptive", N_POINTS, N_CLASSES, &err), &err);
+  assert_ok(ex__policy_set(&policy, "gates", text, &err), &err);
+  struct ex_jumps jumps;
+  ex__policy_jumps(&policy, f->trace, NULL, &jumps);
+  assert_true(jumps.jumped > N_SAMPLES / 3);
+  for (int32_t threads = 1; threads <= 2; threads++) {
+    ex_engine *engine = fixture_engine(f, &policy, threads, true);
+    struct answers alone, together;
+    fixture_run(f, engine, 1, &alone);
+    check_replay(f, &policy, &alone);
+    fixture_run(f, engine, N_SAMPLES, &together);
+    assert_same_answers(&alone, &together);
+    const struct ex_ledger *ledger = ex__engine_ledger(engine);
+    assert_int_equal(ledger->executed, ledger->body + ledger->head);
+    ex_engine_free(engine);
+  }
+}
+
 /* ---- ledger --------------------------------------------------------------- */
 
 static void ledger_sums(void **state) {
@@ -360,6 +400,7 @@ int main(void) {
       cmocka_unit_test(company_and_threads_keep_the_bits),
       cmocka_unit_test(reference_agrees),
       cmocka_unit_test(jumps_run_what_they_need),
+      cmocka_unit_test(routes_run_what_they_need),
       cmocka_unit_test(ledger_sums),
       cmocka_unit_test(bad_options_are_refused),
       cmocka_unit_test(wrong_policies_are_refused),

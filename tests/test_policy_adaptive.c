@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "policy/policy.h"
 #include "tests/trace_fixture.h"
+#include "trace/trace_internal.h"
 
 static ex_policy fitted(const ex_trace *trace, const char *lambda, const char *key,
                         const char *value) {
@@ -137,10 +138,116 @@ static void values_of_other_networks_are_refused(void **state) {
   assert_ok(ex__policy_init(&policy, "adaptive", 3, 10, &err), &err);
   assert_refused(ex__policy_set(&policy, "gates", "1,0,0;1,0,0", &err), EX_EINVAL, &err,
                  "must have 2 rows");
+  assert_refused(ex__policy_set(&policy, "first", "3", &err), EX_EINVAL, &err,
+                 "first = 3; must be below 3");
   assert_ok(ex__policy_set(&policy, "top", "2", &err), &err);
+  assert_refused(ex__policy_set(&policy, "gates", "1,0,0,0,0,0;1,0,0,0,0,0", &err), EX_EINVAL, &err,
+                 "or 3 rows of 6");
   assert_ok(ex__policy_set(&policy, "gates", "1,0,0,0;0.5,1,0,0", &err), &err);
   assert_true(policy.class->skips(policy.values, 0, 3)); /* no weights: nobody leaves there */
   assert_false(policy.class->skips(policy.values, 1, 3));
+}
+
+/* ---- whole networks -------------------------------------------------------------- */
+
+/* Each exit needs its own body alone, of 100, 300, 900 … multiply-adds. */
+static ex_trace *joined(ex_trace *trace) {
+  for (int32_t p = 0; p < trace->n_points; p++) {
+    trace->bodies[p] = UINT32_C(1) << p;
+    trace->cost.body_macs[p] = p > 0 ? 3 * trace->cost.body_macs[p - 1] : 100;
+  }
+  ex__trace_sum_costs(trace);
+  return trace;
+}
+
+static int32_t n_jumped_over(const ex_policy *policy, const ex_trace *trace, int32_t point) {
+  struct ex_outcome *outcomes = ex__calloc((size_t)trace->n, sizeof *outcomes);
+  int32_t n = 0;
+  ex__policy_replay(policy, trace, NULL, outcomes);
+  for (int32_t i = 0; i < trace->n; i++)
+    n += outcomes[i].point > point && (outcomes[i].bodies >> point & 1) == 0;
+  ex__free(outcomes);
+  return n;
+}
+
+/* Two bits of the first answer say what to do: sure and right; unsure, and the second
+ * network would be right; very unsure, and only the third would be. */
+static void who_needs_the_dearest_goes_straight_there(void **state) {
+  (void)state;
+  enum { M = 90 };
+  static const ex_real sure[3] = {6, 1, (ex_real)0.2};
+  ex_real raw[3][M][2] = {{{0}}};
+  int32_t target[M];
+  for (int32_t i = 0; i < M; i++) {
+    int32_t kind = i % 3;
+    target[i] = kind == 0 ? 0 : 1;
+    raw[0][i][0] = sure[kind];
+    raw[1][i][kind == 1 ? 1 : 0] = kind == 2 ? (ex_real)0.5 : 4;
+    raw[2][i][target[i]] = 5;
+  }
+  ex_trace *trace = joined(fixture_from(M, 3, 2, raw[0][0], target));
+  ex_policy policy = fitted(trace, "30", NULL, NULL);
+  assert_int_equal(n_jumped_over(&policy, trace, 1), M / 3);
+  struct figures found = replayed(&policy, trace);
+  assert_true(found.lost == 0 && found.first == M / 3 && found.last == M / 3);
+  /* Three looks at the first, one at each of the others, bodies and heads. */
+  assert_true(fabs(found.cost - (3 * 110 + 310 + 910) / 3.0 / 910) < 1e-9);
+  policy = fitted(trace, "30", "successors", "next");
+  assert_int_equal(n_jumped_over(&policy, trace, 1), 0);
+  assert_true(replayed(&policy, trace).cost > found.cost + 0.1);
+  ex__trace_free(trace);
+}
+
+/* On the way through a row there is no more to save than heads, and `auto` knows. */
+static void rows_keep_their_form(void **state) {
+  (void)state;
+  ex_trace *trace = fixture_trace(1, 400, 4, 10, 0.5, 3);
+  ex_policy row = fitted(trace, "3", NULL, NULL), next = fitted(trace, "3", "successors", "next");
+  struct figures found = replayed(&row, trace), same = replayed(&next, trace);
+  assert_memory_equal(&found, &same, sizeof found);
+  ex_policy any = fitted(trace, "3", "successors", "any");
+  assert_true(replayed(&any, trace).cost + 3 * replayed(&any, trace).lost <
+              found.cost + 3 * found.lost + 0.02);
+  ex__trace_free(trace);
+}
+
+/* All prices: what is spent falls with them, nothing is learned twice, and what is
+ * written is read. */
+static void networks_are_chosen_at_any_price(void **state) {
+  (void)state;
+  ex_trace *trace = joined(fixture_trace(1, 600, 5, 10, 0.5, 3));
+  static const char *const prices[] = {"0", "0.3", "1", "3", "10", "100", "1e9"};
+  const struct ex_policy_fit job = {trace, 0, 1, false};
+  double lost = 1, cost = 0;
+  for (size_t p = 0; p < sizeof prices / sizeof *prices; p++) {
+    struct ex_error err;
+    ex_policy policy = fitted(trace, prices[p], NULL, NULL), again = policy, back;
+    struct figures found = replayed(&policy, trace);
+    assert_true(found.lost <= lost + 0.01 && found.cost >= cost - 0.01);
+    lost = found.lost;
+    cost = found.cost;
+    assert_ok(again.class->fit(again.values, &job, &err), &err);
+    assert_memory_equal(again.values, policy.values, policy.class->size);
+    json_t *json = ex__policy_to_json(&policy);
+    assert_ok(ex__policy_from_json(json, 5, 10, &back, &err), &err);
+    struct figures read = replayed(&back, trace);
+    assert_memory_equal(&read, &found, sizeof found);
+    json_decref(json);
+  }
+  assert_true(lost == 0 && fabs(cost - 1) < 1e-12); /* the dearest alone */
+  ex__trace_free(trace);
+}
+
+static void too_many_networks_are_taken_in_turn(void **state) {
+  (void)state;
+  ex_trace *trace = joined(fixture_trace(1, 200, 9, 10, 0.5, 3));
+  const struct ex_policy_fit job = {trace, 0, 1, false};
+  struct ex_error err;
+  ex_policy policy = fitted(trace, "3", NULL, NULL);
+  assert_int_equal(n_jumped_over(&policy, trace, 7), 0);
+  assert_ok(ex__policy_set(&policy, "successors", "any", &err), &err);
+  assert_refused(policy.class->fit(policy.values, &job, &err), EX_EINVAL, &err, "at most 8");
+  ex__trace_free(trace);
 }
 
 static void fitting_takes_under_two_seconds(void **state) {
@@ -150,6 +257,14 @@ static void fitting_takes_under_two_seconds(void **state) {
   ex_policy policy = fitted(trace, "30", NULL, NULL);
   double ms = (double)(ex__now_ns() - begin) / 1e6;
   print_message("10,000 samples, 10 exits: %.0f ms; costs %.3f\n", ms,
+                replayed(&policy, trace).cost);
+  assert_true(ms < 2000);
+  ex__trace_free(trace);
+  trace = joined(fixture_trace(5, 10000, 4, 10, 0.5, 3));
+  begin = ex__now_ns();
+  policy = fitted(trace, "3", NULL, NULL);
+  ms = (double)(ex__now_ns() - begin) / 1e6;
+  print_message("10,000 samples, 4 networks: %.0f ms; costs %.3f\n", ms,
                 replayed(&policy, trace).cost);
   assert_true(ms < 2000);
   ex__trace_free(trace);
@@ -190,6 +305,10 @@ int main(void) {
       cmocka_unit_test(every_option_fits_and_decides),
       cmocka_unit_test(degenerate_traces),
       cmocka_unit_test(values_of_other_networks_are_refused),
+      cmocka_unit_test(who_needs_the_dearest_goes_straight_there),
+      cmocka_unit_test(rows_keep_their_form),
+      cmocka_unit_test(networks_are_chosen_at_any_price),
+      cmocka_unit_test(too_many_networks_are_taken_in_turn),
       cmocka_unit_test(fitting_takes_under_two_seconds),
       cmocka_unit_test(deciding_takes_no_time),
   };

@@ -9,21 +9,13 @@
 
 #include "base/memory.h"
 
-static const struct ex_gate never = {.on = false, .leave_at = 1}, always = {true, -1, {0}};
-
 /* One exit at a time. */
 struct pass {
   const struct ex_stopping *problem;
   int32_t exit;
   double *ahead;    /* [n]: what a sample spends that goes on from this exit */
   uint8_t *reached; /* [n]: the sample counts at this exit */
-  /* The samples that the gate is learned from, gathered: [m], x [m][d]. */
-  int32_t m;
-  int32_t *sample;
-  double *gain; /* of stopping, against going on; not 0 */
-  double *x, *weight;
-  uint8_t *stop;
-  struct ex_scored *scored;
+  struct ex_gate_lesson lesson;
 };
 
 static const double *feature_of(const struct ex_stopping *problem, int32_t exit, int32_t sample) {
@@ -36,123 +28,17 @@ static double price_of(const struct ex_stopping *problem, int32_t exit, int32_t 
 
 static bool leaves(const struct ex_stopping *problem, const struct ex_gate *gate, int32_t exit,
                    int32_t sample) {
-  return gate->on && isfinite(price_of(problem, exit, sample)) &&
-         ex__gate_score(gate->weight, feature_of(problem, exit, sample), problem->d) >=
-             gate->leave_at;
-}
-
-/* ---- learning one gate ------------------------------------------------------ */
-
-static void gather(struct pass *pass) {
-  const struct ex_stopping *problem = pass->problem;
-  pass->m = 0;
-  for (int32_t i = 0; i < problem->n; i++) {
-    double gain = pass->ahead[i] - price_of(problem, pass->exit, i);
-    if (!pass->reached[i] || !isfinite(gain) || gain == 0) continue;
-    int32_t at = pass->m++;
-    pass->sample[at] = i;
-    pass->gain[at] = gain;
-    pass->weight[at] = fabs(gain);
-    pass->stop[at] = gain > 0;
-  }
-}
-
-/* Features about their mean in units of their spread; a spread of 0 marks one that
- * says nothing. */
-static void standardise(struct pass *pass, double *mean, double *spread) {
-  int32_t d = pass->problem->d, m = pass->m;
-  for (int32_t j = 0; j < d; j++) mean[j] = spread[j] = 0;
-  for (int32_t s = 0; s < m; s++) {
-    const double *feature = feature_of(pass->problem, pass->exit, pass->sample[s]);
-    for (int32_t j = 0; j < d; j++) mean[j] += feature[j] / m;
-  }
-  for (int32_t s = 0; s < m; s++) {
-    const double *feature = feature_of(pass->problem, pass->exit, pass->sample[s]);
-    double *x = pass->x + (int64_t)s * d;
-    for (int32_t j = 0; j < d; j++) {
-      x[j] = feature[j] - mean[j];
-      spread[j] += x[j] * x[j] / m;
-    }
-  }
-  for (int32_t j = 0; j < d; j++) {
-    spread[j] = sqrt(spread[j]);
-    if (spread[j] <= 1e-12 * (1 + fabs(mean[j]))) spread[j] = 0;
-  }
-  for (int32_t s = 0; s < m; s++)
-    for (int32_t j = 0; j < d; j++) {
-      double *x = &pass->x[(int64_t)s * d + j];
-      *x = spread[j] > 0 ? *x / spread[j] : 0;
-    }
-}
-
-/* The regression's hyperplane in the features' own units; false: it has none. */
-static bool regress(struct pass *pass, struct ex_gate *gate) {
-  const struct ex_stopping *problem = pass->problem;
-  int32_t d = problem->d;
-  double mean[EX_MAX_FEATURES], spread[EX_MAX_FEATURES], coefficient[1 + EX_MAX_FEATURES], most = 0;
-  standardise(pass, mean, spread);
-  const struct ex_logistic regression = {pass->m,      d,          pass->x, pass->stop,
-                                         pass->weight, problem->l2};
-  ex__logistic_fit(&regression, coefficient);
-  *gate = (struct ex_gate){.on = true, .leave_at = -coefficient[0]};
-  for (int32_t j = 0; j < d; j++) {
-    gate->weight[j] = spread[j] > 0 ? coefficient[1 + j] / spread[j] : 0;
-    gate->leave_at += gate->weight[j] * mean[j];
-    most = fmax(most, fabs(gate->weight[j]));
-  }
-  if (!(most > 0)) {
-    *gate = coefficient[0] >= 0 ? always : never;
-    return false;
-  }
-  gate->leave_at /= most;
-  for (int32_t j = 0; j < d; j++) gate->weight[j] /= most;
-  return true;
-}
-
-/* Sets the best threshold of a gate; its gain. */
-static double cut(struct pass *pass, struct ex_gate *gate) {
-  for (int32_t s = 0; s < pass->m; s++) {
-    const double *feature = feature_of(pass->problem, pass->exit, pass->sample[s]);
-    pass->scored[s] =
-        (struct ex_scored){ex__gate_score(gate->weight, feature, pass->problem->d), pass->gain[s]};
-  }
-  struct ex_cut best = ex__best_cut(pass->scored, pass->m);
-  gate->leave_at = best.at;
-  if (isinf(best.at)) *gate = best.at > 0 ? never : always;
-  return best.gain;
-}
-
-/* The gate on one feature alone, larger or smaller, whichever goes with stopping. */
-static struct ex_gate alone(const struct pass *pass, int32_t j) {
-  const int32_t d = pass->problem->d;
-  double side = 0; /* x is about its mean */
-  for (int32_t s = 0; s < pass->m; s++) side += pass->gain[s] * pass->x[(int64_t)s * d + j];
-  struct ex_gate gate = {.on = true};
-  gate.weight[j] = side < 0 ? -1 : 1;
-  return gate;
-}
-
-static double gain_of_all(const struct pass *pass) {
-  double sum = 0;
-  for (int32_t s = 0; s < pass->m; s++) sum += pass->gain[s];
-  return sum;
+  return isfinite(price_of(problem, exit, sample)) &&
+         ex__gate_fires(gate, feature_of(problem, exit, sample), problem->d);
 }
 
 static struct ex_gate learn(struct pass *pass) {
-  gather(pass);
-  if (pass->m == 0) return never;
-  struct ex_gate gate, best = never;
-  bool sloped = regress(pass, &gate);
-  if (!pass->problem->exact) return gate;
-  double most = 0;
-  for (int32_t j = -1; j < pass->problem->d && sloped; j++) { /* −1: the regression's */
-    if (j >= 0) gate = alone(pass, j);
-    double gain = cut(pass, &gate);
-    if (gain <= most) continue;
-    most = gain;
-    best = gate;
-  }
-  return !sloped && gain_of_all(pass) > 0 ? always : best;
+  const struct ex_stopping *problem = pass->problem;
+  for (int32_t i = 0; i < problem->n; i++)
+    if (pass->reached[i])
+      ex__gate_lesson_add(&pass->lesson, feature_of(problem, pass->exit, i),
+                          pass->ahead[i] - price_of(problem, pass->exit, i));
+  return ex__gate_learn(&pass->lesson);
 }
 
 /* ---- from exit to exit ------------------------------------------------------ */
@@ -214,7 +100,7 @@ static void learn_all(struct pass *pass, struct ex_gate *gates) {
   memset(pass->reached, 1, (size_t)pass->problem->n);
   for (pass->exit = pass->problem->n_exits - 1; pass->exit >= 0; pass->exit--) {
     struct ex_gate gate = learn(pass);
-    gates[pass->exit] = cheaper(pass, &gate, &never);
+    gates[pass->exit] = cheaper(pass, &gate, &ex__gate_never);
     if (pass->problem->oracle)
       step_back_as_oracle(pass);
     else
@@ -237,7 +123,7 @@ static void sweep(struct pass *pass, struct ex_gate *gates) {
     struct ex_gate *gate = &gates[pass->exit];
     mark_reached(pass, gates);
     struct ex_gate other = learn(pass), best = cheaper(pass, &other, gate);
-    *gate = cheaper(pass, &never, &best);
+    *gate = cheaper(pass, &ex__gate_never, &best);
     step_back(pass, gate);
   }
 }
@@ -262,24 +148,13 @@ enum ex_status ex__stopping_fit(const struct ex_stopping *problem, struct ex_gat
   struct pass pass = {.problem = problem};
   pass.ahead = ex__alloc(n, sizeof *pass.ahead);
   pass.reached = ex__alloc(n, sizeof *pass.reached);
-  pass.sample = ex__alloc(n, sizeof *pass.sample);
-  pass.gain = ex__alloc(n, sizeof *pass.gain);
-  pass.x = ex__alloc(n * (size_t)problem->d, sizeof *pass.x);
-  pass.weight = ex__alloc(n, sizeof *pass.weight);
-  pass.stop = ex__alloc(n, sizeof *pass.stop);
-  pass.scored = ex__alloc(n, sizeof *pass.scored);
-  bool ok = pass.ahead != NULL && pass.reached != NULL && pass.sample != NULL &&
-            pass.gain != NULL && pass.x != NULL && pass.weight != NULL && pass.stop != NULL &&
-            pass.scored != NULL;
+  bool ok = pass.ahead != NULL && pass.reached != NULL &&
+            ex__gate_lesson_new(problem->n, problem->d, problem->l2, problem->exact,
+                                &pass.lesson) == EX_OK;
   if (ok) run(&pass, gates, expected);
+  ex__gate_lesson_free(&pass.lesson);
   ex__free(pass.ahead);
   ex__free(pass.reached);
-  ex__free(pass.sample);
-  ex__free(pass.gain);
-  ex__free(pass.x);
-  ex__free(pass.weight);
-  ex__free(pass.stop);
-  ex__free(pass.scored);
   return ok ? EX_OK : ex__fail(err, EX_ENOMEM, "gates: no memory for %d samples", (int)problem->n);
 }
 

@@ -17,11 +17,6 @@
  * weights, exactly; only its solution is approximate. A sample that later exits get
  * wrong too is one that should stop, and weighs what going on would waste.
  *
- * A gate compares a weighted sum of features with a threshold. The weights come
- * from logistic regression on the classification above. With `exact` (ours) the
- * threshold is then the exact minimiser of the weighted risk, and each feature
- * alone, always and never are tried as well; the least risk wins.
- *
  * A gate must pay for its head: where all samples together would spend less with
  * the exit switched off, it is off, its head does not run, and what lies ahead of
  * the exit before is the longer way (ours). At an exit that is off J_k is c_k.
@@ -33,16 +28,7 @@
 #ifndef EX_POLICY_STOPPING_H
 #define EX_POLICY_STOPPING_H
 
-#include <stdbool.h>
-
-#include "base/logistic.h"
-#include "base/status.h"
-
-struct ex_gate {
-  bool on;
-  double leave_at;                /* stop where Σ weight · feature ≥ this */
-  double weight[EX_MAX_FEATURES]; /* [d]; the largest has size 1, or all are 0 */
-};
+#include "policy/gate.h"
 
 struct ex_stopping {      /* everything is borrowed */
   int32_t n, n_exits, d;  /* n ≥ 1 samples; exits before the last, ≥ 0; features, ≥ 1 */
@@ -56,12 +42,6 @@ struct ex_stopping {      /* everything is borrowed */
   bool oracle;            /* what lies ahead is what an oracle would spend (optimistic) */
   int32_t sweeps;         /* ≥ 0 */
 };
-
-static inline double ex__gate_score(const double *weight, const double *feature, int32_t d) {
-  double sum = 0;
-  for (int32_t j = 0; j < d; j++) sum += weight[j] * feature[j];
-  return sum;
-}
 
 /* gates [n_exits]. *expected, where not NULL: the mean over samples that the backward
  * pass ends with: cost and price from the input on, under the gates; under the
