@@ -209,6 +209,52 @@ static void refusals(void **state) {
   ex__trace_free(certify);
 }
 
+/* What constraints share is done once, and each comes out as if alone: refusals too. */
+static void several_constraints_are_as_each_alone(void **state) {
+  (void)state;
+  enum { N = 9 };
+  static const char *const names[] = {"max-probability", "patience", "latency-aware", "lte",
+                                      "oracle"};
+  const struct ex_calibrate_options options[N] = {
+      wanted(EX_CONSTRAINT_MACS, 0.5),
+      wanted(EX_CONSTRAINT_DROP, 1),
+      wanted(EX_CONSTRAINT_DROP, 0.0001), /* too few samples */
+      wanted(EX_CONSTRAINT_DROP, 3),
+      wanted(EX_CONSTRAINT_DROP, -1),
+      wanted(EX_CONSTRAINT_LATENCY, 0.5),
+      wanted(EX_CONSTRAINT_LATENCY, 0.6),
+      wanted(EX_CONSTRAINT_MACS, 0.7),
+      {.constraint = {EX_CONSTRAINT_MACS, 0.7}, .budgeted = true, .date = "2026-01-02"}};
+  ex_trace *select = labelled(41, 1200), *certify = labelled(42, 800);
+  int32_t n_ok = 0, n_refused = 0;
+  for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+    ex_policy start = rule(names[k]);
+    struct ex_calibrated several[N];
+    ex__calibrate_each(&start, select, certify, options, N, several);
+    for (int32_t i = 0; i < N; i++) {
+      struct ex_calibration alone;
+      struct ex_error err = {0};
+      enum ex_status status = ex__calibrate(&start, select, certify, &options[i], &alone, &err);
+      assert_int_equal(several[i].status, status);
+      if (status != EX_OK) {
+        assert_string_equal(several[i].why.text, err.text);
+        assert_null(several[i].calibration.receipt);
+        n_refused++;
+        continue;
+      }
+      assert_memory_equal(several[i].calibration.policy.values, alone.policy.values,
+                          start.class->size);
+      assert_int_equal(json_equal(several[i].calibration.receipt, alone.receipt), 1);
+      json_decref(several[i].calibration.receipt);
+      json_decref(alone.receipt);
+      n_ok++;
+    }
+  }
+  assert_true(n_ok >= 20 && n_refused >= N);
+  ex__trace_free(select);
+  ex__trace_free(certify);
+}
+
 /* Nothing to choose from: still a policy and a receipt, not a crash. */
 static void strange_traces(void **state) {
   (void)state;
@@ -331,6 +377,7 @@ int main(void) {
       cmocka_unit_test(a_cost_that_varies_has_a_margin),
       cmocka_unit_test(useless_exits_are_switched_off),
       cmocka_unit_test(refusals),
+      cmocka_unit_test(several_constraints_are_as_each_alone),
       cmocka_unit_test(strange_traces),
       cmocka_unit_test(receipts_are_verified),
       cmocka_unit_test(time_for_ten_thousand),

@@ -202,23 +202,56 @@ static enum ex_status choose(struct choice *choice, struct ex_error *err) {
   return choice->chosen < 0 || too_few ? refuse(choice, err) : EX_OK;
 }
 
+/* ---- the whole ----------------------------------------------------------- */
+
+static enum ex_status calibrate_from(const struct ex_candidates *candidates, const ex_trace *select,
+                                     const ex_trace *certify,
+                                     const struct ex_calibrate_options *options,
+                                     struct ex_calibration *out, struct ex_error *err) {
+  struct choice choice = {
+      .candidates = candidates, .select = select, .constraint = &options->constraint};
+  EX_TRY(choose(&choice, err));
+  out->policy = candidates->items[choice.chosen];
+  return ex__receipt_make(&out->policy, candidates, choice.n_tested, select, certify, options,
+                          &out->receipt, err);
+}
+
+static enum ex_status check(const ex_policy *policy, const ex_trace *select,
+                            const ex_trace *certify, const struct ex_calibrate_options *options,
+                            struct ex_error *err) {
+  EX_TRY(check_constraint(&options->constraint, err));
+  return ex__calibrate_check(policy, select, certify,
+                             options->constraint.kind == EX_CONSTRAINT_LATENCY, err);
+}
+
 enum ex_status ex__calibrate(const ex_policy *policy, const ex_trace *select,
                              const ex_trace *certify, const struct ex_calibrate_options *options,
                              struct ex_calibration *out, struct ex_error *err) {
-  struct ex_candidates candidates;
-  out->receipt = NULL;
-  EX_TRY(check_constraint(&options->constraint, err));
-  EX_TRY(ex__calibrate_check(policy, select, certify,
-                             options->constraint.kind == EX_CONSTRAINT_LATENCY, err));
-  EX_TRY(ex__candidates_make(policy, select, options, &candidates, err));
-  struct choice choice = {
-      .candidates = &candidates, .select = select, .constraint = &options->constraint};
-  enum ex_status status = choose(&choice, err);
-  if (status == EX_OK) {
-    out->policy = candidates.items[choice.chosen];
-    status = ex__receipt_make(&out->policy, &candidates, choice.n_tested, select, certify, options,
-                              &out->receipt, err);
+  struct ex_calibrated one;
+  ex__calibrate_each(policy, select, certify, options, 1, &one);
+  *out = one.calibration;
+  if (one.status != EX_OK && err != NULL) *err = one.why;
+  return one.status;
+}
+
+void ex__calibrate_each(const ex_policy *policy, const ex_trace *select, const ex_trace *certify,
+                        const struct ex_calibrate_options *options, int32_t n,
+                        struct ex_calibrated *out) {
+  struct ex_candidates candidates = {.items = NULL};
+  const struct ex_calibrate_options *made_for = NULL;
+  for (int32_t i = 0; i < n; i++) {
+    struct ex_calibrated *one = &out[i];
+    one->calibration.receipt = NULL;
+    one->status = check(policy, select, certify, &options[i], &one->why);
+    if (one->status != EX_OK) continue;
+    if (made_for == NULL || !ex__candidates_same(policy, made_for, &options[i])) {
+      ex__candidates_free(&candidates);
+      one->status = ex__candidates_make(policy, select, &options[i], &candidates, &one->why);
+      made_for = one->status == EX_OK ? &options[i] : NULL;
+    }
+    if (one->status == EX_OK)
+      one->status =
+          calibrate_from(&candidates, select, certify, &options[i], &one->calibration, &one->why);
   }
   ex__candidates_free(&candidates);
-  return status;
 }

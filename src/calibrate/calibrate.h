@@ -40,6 +40,19 @@ enum ex_status ex__calibrate(const ex_policy *policy, const ex_trace *select,
                              const ex_trace *certify, const struct ex_calibrate_options *options,
                              struct ex_calibration *out, struct ex_error *err);
 
+struct ex_calibrated {
+  enum ex_status status; /* of ex__calibrate */
+  struct ex_calibration calibration;
+  struct ex_error why; /* where status is not EX_OK */
+};
+
+/* The same for several constraints, options and out [n], each as if alone. What does not
+ * depend on a constraint's value is done once for neighbours that share it: what the rule
+ * learns, the search of its thresholds. */
+void ex__calibrate_each(const ex_policy *policy, const ex_trace *select, const ex_trace *certify,
+                        const struct ex_calibrate_options *options, int32_t n,
+                        struct ex_calibrated *out);
+
 /* Does the receipt still hold for this trace of the certify split? Digests of
  * weights and samples must match; figures are computed again and compared.
  * *report: {held, checks: [{what, promised, found, ok}…]}, owned by the caller. */

@@ -25,6 +25,9 @@ struct ex_candidates {
 enum ex_status ex__candidates_make(const ex_policy *policy, const ex_trace *select,
                                    const struct ex_calibrate_options *options,
                                    struct ex_candidates *out, struct ex_error *err);
+/* Whether both options have the same candidates. */
+bool ex__candidates_same(const ex_policy *policy, const struct ex_calibrate_options *a,
+                         const struct ex_calibrate_options *b);
 /* What is learned is learned on all of select, for candidates that other samples
  * test: those of a rule with knobs; of a rule with thresholds the one with every
  * exit off, with room for `room` in all. */

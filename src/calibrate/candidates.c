@@ -151,6 +151,17 @@ enum ex_status ex__candidates_make(const ex_policy *policy, const ex_trace *sele
   return status;
 }
 
+/* The front counts one kind of fault under a drop, another under a budget; knobs and
+ * quotas know only whether costs are times. */
+bool ex__candidates_same(const ex_policy *policy, const struct ex_calibrate_options *a,
+                         const struct ex_calibrate_options *b) {
+  enum ex_constraint_kind p = a->constraint.kind, q = b->constraint.kind;
+  bool front = policy->class->score != NULL && !a->budgeted;
+  bool same_fault = (p == EX_CONSTRAINT_DROP) == (q == EX_CONSTRAINT_DROP);
+  return a->budgeted == b->budgeted && (!front || same_fault) &&
+         (p == EX_CONSTRAINT_LATENCY) == (q == EX_CONSTRAINT_LATENCY);
+}
+
 enum ex_status ex__candidates_start(const ex_policy *policy, const ex_trace *select, int32_t room,
                                     struct ex_candidates *out, struct ex_error *err) {
   const struct ex_policy_class *class = policy->class;

@@ -148,25 +148,35 @@ static enum ex_status choose_rules(struct work *work, struct ex_error *err) {
 
 /* A rule that cannot keep a constraint, or is not for this network, is part of
  * the answer; a lack of memory is not. */
-static enum ex_status fit(struct work *work, const struct rule *rule,
-                          const struct ex_constraint *constraint, struct fitted *out,
-                          struct ex_error *why) {
-  const struct ex_calibrate_options options = {.constraint = *constraint};
-  struct ex_calibration calibration = {.receipt = NULL};
+static enum ex_status take(const struct work *work, const struct ex_calibrated *calibrated,
+                           struct fitted *out, struct ex_error *err) {
+  if (calibrated->status == EX_ENOMEM) *err = calibrated->why;
+  if (calibrated->status != EX_OK) return calibrated->status == EX_ENOMEM ? EX_ENOMEM : EX_OK;
+  out->ok = true;
+  out->policy = calibrated->calibration.policy;
+  out->met = json_is_true(json_object_get(calibrated->calibration.receipt, "met"));
+  EX_TRY(ex__estimate(&out->policy, work->certify, 0.1, &out->certify, err));
+  return ex__estimate(&out->policy, work->test, 0.1, &out->test, err);
+}
+
+static enum ex_status fit(const struct work *work, struct rule *rule, struct ex_error *err) {
+  struct ex_calibrate_options options[N_CONSTRAINTS];
+  struct ex_calibrated *all = ex__calloc(N_CONSTRAINTS, sizeof *all);
   ex_policy policy;
+  if (all == NULL) return ex__fail(err, EX_ENOMEM, "compare: no memory for the fits of a rule");
+  for (int32_t c = 0; c < work->n_constraints; c++)
+    options[c] = (struct ex_calibrate_options){.constraint = work->constraint[c]};
   enum ex_status status =
-      make_policy(rule->label, work->select->n_points, work->select->n_outputs, &policy, why);
+      make_policy(rule->label, work->select->n_points, work->select->n_outputs, &policy, err);
   if (status == EX_OK)
-    status = ex__calibrate(&policy, work->select, work->certify, &options, &calibration, why);
-  if (status == EX_OK) {
-    out->ok = true;
-    out->policy = calibration.policy;
-    out->met = json_is_true(json_object_get(calibration.receipt, "met"));
-    status = ex__estimate(&out->policy, work->certify, 0.1, &out->certify, why);
-    if (status == EX_OK) status = ex__estimate(&out->policy, work->test, 0.1, &out->test, why);
+    ex__calibrate_each(&policy, work->select, work->certify, options, work->n_constraints, all);
+  for (int32_t c = 0; c < work->n_constraints; c++) {
+    if (status == EX_OK) status = take(work, &all[c], &rule->fitted[c], err);
+    json_decref(all[c].calibration.receipt);
   }
-  json_decref(calibration.receipt);
-  return status == EX_ENOMEM ? status : EX_OK;
+  rule->why = all[0].why;
+  ex__free(all);
+  return status;
 }
 
 static enum ex_status report(const struct work *work, const char *task, int32_t done, int32_t total,
@@ -212,12 +222,9 @@ static enum ex_status fit_all(struct work *work, struct ex_error *err) {
   int32_t done = 0, total = work->n * work->n_constraints;
   for (int32_t i = 0; i < work->n; i++) {
     struct rule *rule = &work->rules[i];
-    for (int32_t c = 0; c < work->n_constraints; c++) {
-      struct ex_error unused;
-      EX_TRY(
-          fit(work, rule, &work->constraint[c], &rule->fitted[c], c == 0 ? &rule->why : &unused));
-      EX_TRY(report(work, "fitting rules", ++done, total, "fits", began, err));
-    }
+    EX_TRY(fit(work, rule, err));
+    done += work->n_constraints;
+    EX_TRY(report(work, "fitting rules", done, total, "fits", began, err));
     if (rule->fitted[0].ok) EX_TRY(replay(work, rule, err));
   }
   return EX_OK;
