@@ -8,6 +8,10 @@ find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.11)
 pkg_check_modules(LIBMD REQUIRED IMPORTED_TARGET libmd)
+# ONNX files: the format's own description, made into C at build time.
+pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
+find_program(PROTOC_C protoc-c REQUIRED)
+find_path(ONNX_PROTO_DIR onnx.proto PATH_SUFFIXES onnx REQUIRED)
 
 if(EX_ONEDNN)
   # The OpenMP run time is oneDNN's: we link it to bound its threads.

@@ -12,7 +12,7 @@ if(TARGET exeunt)
 endif()
 
 # Static linking needs what the shared library brings along by itself.
-set(pc_requires "jansson, zlib, libmd")
+set(pc_requires "jansson, zlib, libmd, libprotobuf-c")
 set(pc_libs "-lm -lpthread")
 if(EX_ONEDNN)
   set(pc_libs "-ldnnl ${OpenMP_C_FLAGS} ${pc_libs}")

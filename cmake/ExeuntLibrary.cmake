@@ -13,6 +13,17 @@ file(GLOB kernels CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}
 exeunt_embed(cmake/export_kernels.c.in ${CMAKE_BINARY_DIR}/export_kernels.c ${kernels})
 list(APPEND library_sources ${CMAKE_BINARY_DIR}/export_kernels.c)
 
+# The reader of ONNX messages, from the description in Debian's libonnx-dev. It
+# is nobody's source here: its warnings are not looked at.
+set(onnx_dir ${CMAKE_BINARY_DIR}/generated)
+set(onnx_code ${onnx_dir}/onnx.pb-c.c ${onnx_dir}/onnx.pb-c.h)
+file(MAKE_DIRECTORY ${onnx_dir})
+add_custom_command(OUTPUT ${onnx_code} DEPENDS ${ONNX_PROTO_DIR}/onnx.proto VERBATIM
+  COMMAND ${PROTOC_C} --proto_path=${ONNX_PROTO_DIR} --c_out=${onnx_dir} onnx.proto)
+add_custom_target(exeunt_onnx_code DEPENDS ${onnx_code})
+set_source_files_properties(${onnx_dir}/onnx.pb-c.c PROPERTIES COMPILE_OPTIONS -w)
+list(APPEND library_sources ${onnx_dir}/onnx.pb-c.c)
+
 # The only files that know oneDNN carry these prefixes (tools/check-layers).
 set(portable_sources ${library_sources})
 list(FILTER portable_sources EXCLUDE REGEX "/src/graph/(onednn|fast_)[^/]*$")
@@ -29,7 +40,8 @@ add_library(exeunt_links INTERFACE)
 target_include_directories(exeunt_links INTERFACE
   ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
 target_link_libraries(exeunt_links INTERFACE
-  PkgConfig::JANSSON PkgConfig::LIBMD ZLIB::ZLIB Threads::Threads m)
+  PkgConfig::JANSSON PkgConfig::LIBMD PkgConfig::PROTOBUF_C ZLIB::ZLIB Threads::Threads m)
+target_include_directories(exeunt_links SYSTEM INTERFACE ${onnx_dir})
 foreach(codec SPNG TURBOJPEG)
   if(${codec}_FOUND)
     target_link_libraries(exeunt_links INTERFACE PkgConfig::${codec})
@@ -53,6 +65,7 @@ file(CONFIGURE OUTPUT ${seed} CONTENT
   "/* keeps an otherwise empty library legal */\nextern int ex__seed;\nint ex__seed = 1;\n")
 
 add_library(exeunt_objects OBJECT ${product_sources} ${seed})
+add_dependencies(exeunt_objects exeunt_onnx_code)
 target_link_libraries(exeunt_objects
   PUBLIC exeunt_links exeunt_backend
   PRIVATE exeunt_flags)
@@ -76,6 +89,7 @@ endif()
 
 if(EX_TESTS)
   add_library(exeunt_double STATIC EXCLUDE_FROM_ALL ${portable_sources} ${seed})
+  add_dependencies(exeunt_double exeunt_onnx_code)
   target_compile_definitions(exeunt_double PUBLIC EX_REAL_IS_DOUBLE EX_NO_ONEDNN)
   target_link_libraries(exeunt_double PUBLIC exeunt_links PRIVATE exeunt_flags)
 endif()
