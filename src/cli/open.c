@@ -63,9 +63,9 @@ enum ex_status open_recipe(const char *name, const struct assignments *set,
   return status;
 }
 
-static enum ex_status check_fit(const ex_model *model, const ex_data *data, struct ex_error *err) {
+enum ex_status open_check_fit(const ex_net *net, const ex_data *data, struct ex_error *err) {
   const struct ex_data_info *info = ex__data_info(data);
-  const struct ex_shape *input = &model->net->input;
+  const struct ex_shape *input = &net->input;
   bool same = info->rank == input->rank;
   for (int32_t i = 0; same && i < info->rank; i++) same = info->dim[i] == input->dim[i];
   if (!same)
@@ -73,9 +73,9 @@ static enum ex_status check_fit(const ex_model *model, const ex_data *data, stru
                     "data: inputs of %lld numbers in %d dimensions; the model takes %lld in %d",
                     (long long)info->features, (int)info->rank, (long long)ex__shape_count(input),
                     (int)input->rank);
-  if (info->n_classes > model->net->n_outputs)
+  if (info->n_classes > net->n_outputs)
     return ex__fail(err, EX_ESHAPE, "data: %d classes; the model knows %d", (int)info->n_classes,
-                    (int)model->net->n_outputs);
+                    (int)net->n_outputs);
   return EX_OK;
 }
 
@@ -90,7 +90,7 @@ enum ex_status open_model_data(const ex_model *model, const char *data, ex_data 
              : ex__recipe_parse(model->recipe, "the model's recipe", NULL, NULL, 0, &recipe, err));
   enum ex_status status = ex__recipe_open_data(&recipe, out, err);
   ex__recipe_free(&recipe);
-  if (status == EX_OK) status = check_fit(model, *out, err);
+  if (status == EX_OK) status = open_check_fit(model->net, *out, err);
   if (status == EX_OK) {
     ex__data_preprocess_as(*out, &model->preprocess);
     return EX_OK;

@@ -22,6 +22,8 @@ bool names_recipe(const char *name);
  * must fit the model's input and classes, normalised as the model says. */
 enum ex_status open_model_data(const ex_model *model, const char *data, ex_data **out,
                                struct ex_error *err);
+/* That data are what a net takes and knows. */
+enum ex_status open_check_fit(const ex_net *net, const ex_data *data, struct ex_error *err);
 /* The policy of that name (NULL: the model's, else its recipe's, else
  * max-probability) with values set by KEY=VALUE. */
 enum ex_status open_policy(const ex_model *model, const char *name, const struct assignments *set,

@@ -96,4 +96,77 @@ struct ex_lrn {
   double alpha, beta, k;
 };
 
+/* What imported networks are made of besides. These see a sample as a row of
+ * numbers; `shape`, of their output, is 1 or 3 dimensions of any meaning. */
+enum ex_function_kind {
+  EX_FUNCTION_ABS,
+  EX_FUNCTION_AFFINE, /* a · x + b */
+  EX_FUNCTION_CELU,   /* of a */
+  EX_FUNCTION_CLIP,   /* to [a, b] */
+  EX_FUNCTION_COS,
+  EX_FUNCTION_ELU, /* of a */
+  EX_FUNCTION_ERF,
+  EX_FUNCTION_EXP,
+  EX_FUNCTION_HARD_SIGMOID, /* of a · x + b */
+  EX_FUNCTION_HARD_SWISH,
+  EX_FUNCTION_LEAKY_RELU, /* of slope a */
+  EX_FUNCTION_LOG,
+  EX_FUNCTION_POWER, /* x to the a */
+  EX_FUNCTION_RECIPROCAL,
+  EX_FUNCTION_SELU, /* of a, b */
+  EX_FUNCTION_SIN,
+  EX_FUNCTION_SOFTPLUS,
+  EX_FUNCTION_SOFTSIGN,
+  EX_FUNCTION_SQRT,
+  EX_FUNCTION_TANH,
+  EX_FUNCTION_THRESHOLDED_RELU /* x above a, else 0 */
+};
+struct ex_function {
+  int32_t kind; /* enum ex_function_kind */
+  double a, b;
+};
+enum ex_arithmetic_kind {
+  EX_ARITHMETIC_ADD,
+  EX_ARITHMETIC_SUB,
+  EX_ARITHMETIC_MUL,
+  EX_ARITHMETIC_DIV,
+  EX_ARITHMETIC_MAX,
+  EX_ARITHMETIC_MIN,
+  EX_ARITHMETIC_PRELU /* the second is the slope */
+};
+struct ex_arithmetic {
+  int32_t kind;       /* enum ex_arithmetic_kind */
+  int32_t parameters; /* of the second operand, where there is one input */
+  int32_t swap;       /* whether the second operand is the left one */
+  struct ex_list shape, dims, first_steps, second_steps;
+};
+struct ex_view {
+  struct ex_list shape, dims, steps;
+  int32_t offset;
+}; /* out[i] = in[offset + Σ i · steps] */
+struct ex_pad {
+  struct ex_list shape, dims, before, after; /* dims: of the input */
+  double value;
+};
+enum ex_reduce_kind { EX_REDUCE_SUM, EX_REDUCE_MEAN, EX_REDUCE_MAX, EX_REDUCE_MIN };
+struct ex_reduce {
+  int32_t kind; /* enum ex_reduce_kind */
+  int32_t size; /* of the groups of neighbours that become one number each */
+  struct ex_list shape;
+};
+struct ex_matmul {
+  int32_t count, rows, depth, columns; /* count products [rows][depth] · [depth][columns] */
+  int32_t shared;                      /* one second matrix for all */
+  struct ex_list shape;
+};
+struct ex_standardise {
+  int32_t size; /* of the groups of neighbours that are given mean 0 and variance 1 */
+  double eps;
+};
+struct ex_window_pool {
+  int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
+  int32_t top, bottom, left, right; /* padding */
+  int32_t max, count_include_pad;
+};
+
 #endif

@@ -61,6 +61,11 @@ enum ex_status ex__builder_finish(ex_builder *builder, uint64_t seed, ex_net **o
   return status;
 }
 
+enum ex_status ex__builder_status(const ex_builder *builder, struct ex_error *err) {
+  if (builder->status == EX_OK) return EX_OK;
+  return ex__fail(err, builder->status, "%s", builder->err.text);
+}
+
 void ex__builder_fail(ex_builder *builder, enum ex_status code, const char *format, ...) {
   if (builder->status != EX_OK) return;
   builder->status = builder->err.code = code;

@@ -23,6 +23,8 @@ enum ex_status ex__builder_new(const struct ex_shape *input, int32_t n_outputs, 
  * every case. */
 enum ex_status ex__builder_finish(ex_builder *builder, uint64_t seed, ex_net **out,
                                   struct ex_error *err);
+/* The first failure so far, for a caller that builds from a file and says where. */
+enum ex_status ex__builder_status(const ex_builder *builder, struct ex_error *err);
 void ex__builder_fail(ex_builder *builder, enum ex_status code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -205,9 +205,8 @@ static enum ex_status run_call(struct ex_onnx_call *call) {
   return store_outputs(call);
 }
 
-/* "node "/fc/Gemm" (Gemm)": in front of what is wrong with it. */
-static enum ex_status name_node(const Onnx__NodeProto *node, size_t i, enum ex_status status,
-                                struct ex_error *err) {
+enum ex_status ex__onnx_name_node(const Onnx__NodeProto *node, size_t i, enum ex_status status,
+                                  struct ex_error *err) {
   char name[64], type[64];
   ex__onnx_text(node->op_type, type);
   if (node->name != NULL && node->name[0] != '\0')
@@ -215,21 +214,34 @@ static enum ex_status name_node(const Onnx__NodeProto *node, size_t i, enum ex_s
   return ex__wrap(err, status, "node %zu (%s)", i, type);
 }
 
+static void begin_call(ex_onnx_eval *eval, size_t i, struct ex_onnx_call *call,
+                       struct ex_error *err) {
+  *call = (struct ex_onnx_call){.eval = eval,
+                                .node = eval->graph->node[i],
+                                .opset = eval->onnx->opset,
+                                .declared_batch = eval->declared_batch,
+                                .batch = eval->batch,
+                                .limits = eval->limits,
+                                .err = err};
+}
+
+enum ex_status ex__onnx_eval_call(ex_onnx_eval *eval, size_t i, struct ex_onnx_call *call,
+                                  struct ex_error *err) {
+  begin_call(eval, i, call, err);
+  call->n_in = (int32_t)call->node->n_input; /* it has been run: they are not too many */
+  call->n_out = (int32_t)call->node->n_output;
+  return find_inputs(call);
+}
+
 enum ex_status ex__onnx_eval_node(ex_onnx_eval *eval, size_t i, struct ex_error *err) {
   const Onnx__NodeProto *node = eval->graph->node[i];
   struct ex_onnx_call *call = ex__calloc(1, sizeof *call);
   if (call == NULL) return ex__fail(err, EX_ENOMEM, "ONNX: no memory");
-  call->eval = eval;
-  call->node = node;
-  call->opset = eval->onnx->opset;
-  call->declared_batch = eval->declared_batch;
-  call->batch = eval->batch;
-  call->limits = eval->limits;
-  call->err = err;
+  begin_call(eval, i, call, err);
   enum ex_status status = run_call(call);
   for (int32_t k = 0; k < EX_ONNX_MAX_OUT; k++) ex__onnx_tensor_clear(&call->out[k]);
   ex__free(call);
-  return status == EX_OK ? EX_OK : name_node(node, i, status, err);
+  return status == EX_OK ? EX_OK : ex__onnx_name_node(node, i, status, err);
 }
 
 enum ex_status ex__onnx_eval_run(ex_onnx_eval *eval, struct ex_error *err) {

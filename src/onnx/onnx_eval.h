@@ -72,6 +72,14 @@ struct ex_onnx_op {
   enum ex_status (*run)(struct ex_onnx_call *call);
 };
 
+/* Fills a call with node i of the graph and its inputs, which must have been
+ * run: for those who want to know what the node is told. */
+enum ex_status ex__onnx_eval_call(ex_onnx_eval *eval, size_t i, struct ex_onnx_call *call,
+                                  struct ex_error *err);
+/* In front of an error: `node "/fc/Gemm" (Gemm): `. */
+enum ex_status ex__onnx_name_node(const Onnx__NodeProto *node, size_t i, enum ex_status status,
+                                  struct ex_error *err);
+
 /* NULL where the evaluator has no such operator. */
 const struct ex_onnx_op *ex__onnx_op_find(const char *name);
 
@@ -114,9 +122,9 @@ static inline double ex__onnx_at(const struct ex_onnx_tensor *tensor, int64_t i)
 }
 static inline void ex__onnx_copy(struct ex_onnx_tensor *to, int64_t i,
                                  const struct ex_onnx_tensor *from, int64_t k) {
-  if (to->real != NULL)
+  if (to->real != NULL && from->real != NULL)
     to->real[i] = from->real[k];
-  else
+  else if (to->whole != NULL && from->whole != NULL)
     to->whole[i] = from->whole[k];
 }
 /* Elements before, at, and behind an axis. */
@@ -132,7 +140,7 @@ static inline void ex__onnx_steps(const int64_t *dim, int32_t rank, int64_t *ste
 }
 /* The next index of a counter that runs through dim; false after the last. */
 static inline bool ex__onnx_next(int64_t *index, const int64_t *dim, int32_t rank) {
-  for (int32_t i = rank - 1; i >= 0; i--) {
+  for (int32_t i = rank <= EX_ONNX_MAX_RANK ? rank - 1 : -1; i >= 0; i--) {
     if (++index[i] < dim[i]) return true;
     index[i] = 0;
   }

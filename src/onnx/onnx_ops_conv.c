@@ -238,8 +238,8 @@ static enum ex_status quantised_conv(struct ex_onnx_call *call) {
   EX_TRY(ex__onnx_want_whole(call, 7));
   int64_t channels = call->in[3]->rank > 0 ? call->in[3]->dim[0] : 0;
   const struct ex_onnx_tensor *scale = call->in[4], *zero = call->in[7];
-  bool fits = call->in[1]->count == 1 && call->in[6]->count == 1 && zero->count == 1 &&
-              (scale->count == 1 || scale->count == channels);
+  bool fits = channels > 0 && call->in[1]->count == 1 && call->in[6]->count == 1 &&
+              zero->count == 1 && (scale->count == 1 || scale->count == channels);
   if (!fits) return onnx_fail(call, EX_ESHAPE, "scales and zero points do not fit");
   EX_TRY(check_bias(call, 8, channels));
   if (ex__onnx_has(call, 8)) EX_TRY(ex__onnx_want_whole(call, 8));

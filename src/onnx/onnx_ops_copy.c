@@ -149,7 +149,7 @@ static enum ex_status part_lengths(struct ex_onnx_call *call, int64_t whole, int
 
 static enum ex_status split(struct ex_onnx_call *call) {
   const struct ex_onnx_tensor *in = call->in[0];
-  int64_t length[EX_ONNX_MAX_OUT], dim[EX_ONNX_MAX_RANK], step[EX_ONNX_MAX_RANK], base = 0;
+  int64_t length[EX_ONNX_MAX_OUT] = {0}, dim[EX_ONNX_MAX_RANK], step[EX_ONNX_MAX_RANK], base = 0;
   int32_t axis;
   bool numbers;
   if (call->n_out == 0) return onnx_fail(call, EX_EFORMAT, "it has no outputs");

@@ -125,8 +125,8 @@ static enum ex_status mean_variance(struct ex_onnx_call *call) {
   const struct ex_onnx_tensor *in = call->in[0];
   int32_t n;
   const int64_t *axes = ex__onnx_ints(call, "axes", &n);
-  int64_t step[EX_ONNX_MAX_RANK], own[EX_ONNX_MAX_RANK], dim[EX_ONNX_MAX_RANK];
-  int64_t index[EX_ONNX_MAX_RANK] = {0}, inner_dim[EX_ONNX_MAX_RANK];
+  int64_t step[EX_ONNX_MAX_RANK] = {0}, own[EX_ONNX_MAX_RANK] = {0}, dim[EX_ONNX_MAX_RANK] = {0};
+  int64_t index[EX_ONNX_MAX_RANK] = {0}, inner_dim[EX_ONNX_MAX_RANK] = {0};
   bool numbers;
   EX_TRY(ex__onnx_want_real(call, 0));
   EX_TRY(ex__onnx_out_like(call, 0, &numbers));

@@ -223,7 +223,7 @@ static int64_t padded_from(int64_t x, int64_t size, char mode) {
 
 static enum ex_status pad(struct ex_onnx_call *call) {
   const struct ex_onnx_tensor *in = call->in[0];
-  int64_t pads[2 * EX_ONNX_MAX_RANK], dim[EX_ONNX_MAX_RANK], own[EX_ONNX_MAX_RANK];
+  int64_t pads[2 * EX_ONNX_MAX_RANK] = {0}, dim[EX_ONNX_MAX_RANK], own[EX_ONNX_MAX_RANK];
   int64_t index[EX_ONNX_MAX_RANK] = {0};
   char text[32], mode = ex__onnx_string(call, "mode", "constant", text)[0];
   double value = ex__onnx_float(call, "value", 0);

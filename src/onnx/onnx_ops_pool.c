@@ -138,9 +138,11 @@ struct resize {
 
 /* Where output index i of dimension d lies in the input. */
 static double source_of(const struct resize *r, int32_t d, int64_t i) {
-  double x = (double)i, in = (double)r->in[d], out = (double)r->out[d], scale = r->scale[d];
+  double x = (double)i, in = (double)r->in[d], scale = r->scale[d];
+  double out = strcmp(r->where, "align_corners") == 0 ? scale * in : (double)r->out[d];
   if (strcmp(r->where, "asymmetric") == 0) return x / scale;
   if (strcmp(r->where, "align_corners") == 0) return out > 1 ? x * (in - 1) / (out - 1) : 0;
+  if (strcmp(r->where, "tf_half_pixel_for_nn") == 0) return (x + 0.5) / scale;
   if (strcmp(r->where, "pytorch_half_pixel") == 0) return out > 1 ? (x + 0.5) / scale - 0.5 : 0;
   if (strcmp(r->where, "tf_crop_and_resize") == 0) {
     double from = r->roi[d], to = r->roi[r->rank + d];
@@ -193,7 +195,7 @@ static int32_t taps_of(const struct resize *r, int32_t d, int64_t i, int64_t *pl
 
 static double sample(const struct resize *r, const struct ex_onnx_tensor *in,
                      const int64_t *index) {
-  int64_t step[EX_ONNX_MAX_RANK], tap[EX_ONNX_MAX_RANK] = {0}, n[EX_ONNX_MAX_RANK];
+  int64_t step[EX_ONNX_MAX_RANK], tap[EX_ONNX_MAX_RANK] = {0}, n[EX_ONNX_MAX_RANK] = {0};
   int64_t place[EX_ONNX_MAX_RANK][MOST_TAPS];
   double weight[EX_ONNX_MAX_RANK][MOST_TAPS], sum = 0;
   ex__onnx_steps(r->in, r->rank, step);

@@ -180,6 +180,11 @@ static double saturate(double x, int32_t type) {
   return x < low ? low : x > high ? high : isnan(x) ? 0 : x;
 }
 
+/* In float, as everybody does it: in double, halves would fall on the other side. */
+static double rounded_quotient(double x, double scale) {
+  return nearbyint((double)((float)x / (float)scale));
+}
+
 static enum ex_status quantise(struct ex_onnx_call *call) {
   const struct ex_onnx_tensor *in = call->in[0];
   struct scale scale;
@@ -190,7 +195,7 @@ static enum ex_status quantise(struct ex_onnx_call *call) {
     return onnx_fail(call, EX_EUNSUPPORTED, "zero points of %s", ex__onnx_type_name(type));
   EX_TRY(ex__onnx_out(call, 0, type, in->rank, in->dim, &numbers));
   for (int64_t i = 0; numbers && i < in->count; i++) {
-    double x = nearbyint(ex__onnx_at(in, i) / scale.scale->real[scale_at(&scale, i)]);
+    double x = rounded_quotient(ex__onnx_at(in, i), scale.scale->real[scale_at(&scale, i)]);
     call->out[0].whole[i] = (int64_t)saturate(x + zero_at(&scale, i), type);
   }
   return EX_OK;
@@ -226,7 +231,8 @@ static enum ex_status dynamic_quantise(struct ex_onnx_call *call) {
   call->out[1].real[0] = scale;
   call->out[2].whole[0] = (int64_t)zero;
   for (int64_t i = 0; i < in->count; i++)
-    call->out[0].whole[i] = (int64_t)saturate(nearbyint(in->real[i] / scale) + zero, ONNX(UINT8));
+    call->out[0].whole[i] =
+        (int64_t)saturate(rounded_quotient(in->real[i], scale) + zero, ONNX(UINT8));
   return EX_OK;
 }
 

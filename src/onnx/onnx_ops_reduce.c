@@ -90,7 +90,8 @@ static double reduce_one(const struct reduction *rule, const struct ex_onnx_tens
 static enum ex_status reduce(struct ex_onnx_call *call) {
   const struct ex_onnx_tensor *in = call->in[0];
   const struct reduction *rule = reduction_of(call->node->op_type);
-  bool reduced[EX_ONNX_MAX_RANK], keeps = ex__onnx_int(call, "keepdims", 1) != 0, numbers, nothing;
+  bool reduced[EX_ONNX_MAX_RANK] = {false}, keeps = ex__onnx_int(call, "keepdims", 1) != 0, numbers,
+       nothing;
   int64_t own[EX_ONNX_MAX_RANK], dim[EX_ONNX_MAX_RANK], inner_dim[EX_ONNX_MAX_RANK];
   int64_t inner_step[EX_ONNX_MAX_RANK], kept_dim[EX_ONNX_MAX_RANK], kept_step[EX_ONNX_MAX_RANK];
   int64_t index[EX_ONNX_MAX_RANK] = {0};

@@ -123,7 +123,7 @@ static enum ex_status apply(struct ex_onnx_call *call) {
       call->out[0].real[i] = formula->real(in->real[i], a, b);
     else if (formula->whole == i_same) /* Shrink on integers is as on numbers */
       call->out[0].whole[i] = (int64_t)formula->real((double)in->whole[i], a, b);
-    else
+    else if (formula->whole != NULL)
       call->out[0].whole[i] = formula->whole(in->whole[i]);
   return EX_OK;
 }

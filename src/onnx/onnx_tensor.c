@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 
 #define T(name) ONNX__TENSOR_PROTO__DATA_TYPE__##name
@@ -233,10 +234,29 @@ enum ex_status ex__onnx_tensor_load(struct ex_onnx_tensor *tensor, int64_t *budg
   const struct type *type = find_type(tensor->type);
   EX_TRY(ex__onnx_tensor_alloc(tensor, budget, err));
   for (size_t i = 0; i < (size_t)tensor->count; i++) {
-    if (type->real)
+    if (tensor->real != NULL)
       tensor->real[i] = real_at(tensor->source, i, type);
-    else
+    else if (tensor->whole != NULL)
       tensor->whole[i] = wrap(type->type, whole_at(tensor->source, i, type));
   }
   return EX_OK;
+}
+
+enum ex_status ex__onnx_tensor_read(const char *path, struct ex_onnx_tensor *out,
+                                    struct ex_error *err) {
+  struct ex_mapping mapping;
+  ProtobufCMessage *message = NULL;
+  int64_t budget = EX_ONNX_MAX_COUNT;
+  *out = (struct ex_onnx_tensor){.rank = 0};
+  EX_TRY(ex__file_map(path, &mapping, err));
+  enum ex_status status =
+      ex__onnx_unpack(&onnx__tensor_proto__descriptor, mapping.data, mapping.size, &message, err);
+  if (status == EX_OK) status = ex__onnx_tensor_from((const Onnx__TensorProto *)message, out, err);
+  if (status == EX_OK) status = ex__onnx_tensor_load(out, &budget, err);
+  out->source = NULL;
+  if (message != NULL) protobuf_c_message_free_unpacked(message, NULL);
+  ex__file_unmap(&mapping);
+  if (status == EX_OK) return EX_OK;
+  ex__onnx_tensor_clear(out);
+  return ex__wrap(err, status, "%s", path);
 }

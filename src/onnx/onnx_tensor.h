@@ -23,6 +23,7 @@ struct ex_onnx_tensor {
   int32_t rank;
   int64_t dim[EX_ONNX_MAX_RANK];   /* each ≥ 0 */
   int64_t count;                   /* their product */
+  int32_t tag, axis;               /* the caller's own; 0 when made */
   bool unknown;                    /* it has no numbers: they depend on the model's input */
   double *real;                    /* [count] of a floating type; or NULL */
   int64_t *whole;                  /* [count] of another; or NULL */
@@ -45,6 +46,9 @@ enum ex_status ex__onnx_tensor_from(const Onnx__TensorProto *proto, struct ex_on
                                     struct ex_error *err);
 /* Unpacks the numbers where that has not been done. */
 enum ex_status ex__onnx_tensor_load(struct ex_onnx_tensor *tensor, int64_t *budget,
+                                    struct ex_error *err);
+/* A file that holds one tensor, as the test data of ONNX do; owns its numbers. */
+enum ex_status ex__onnx_tensor_read(const char *path, struct ex_onnx_tensor *out,
                                     struct ex_error *err);
 /* Brings every number to one that the type can hold. */
 void ex__onnx_tensor_settle(struct ex_onnx_tensor *tensor);

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * onnx/onnx_import: from a graph of ONNX to a net, in four steps: what the
+ * output needs; shapes for two batch sizes; operators; weights.
+ */
+#include "onnx/onnx_import.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "onnx/onnx_compare.h"
+#include "onnx/onnx_map.h"
+
+struct import {
+  const ex_onnx *onnx;
+  const Onnx__GraphProto *graph;
+  struct ex_onnx_limits limits;
+  ex_onnx_eval *eval[2]; /* for EX_ONNX_BATCH and EX_ONNX_OTHER_BATCH */
+  bool *needed;          /* [n_node] */
+  const Onnx__ValueInfoProto *input, *output;
+  int64_t declared_batch;      /* 0: free */
+  struct ex_onnx_tensor shape; /* of the input, for a batch of 1 */
+  struct ex_onnx_map map;
+  size_t head; /* first node of the head; n_node: none */
+  struct ex_onnx_report *report;
+  struct ex_error *err;
+};
+
+static const int64_t batches[] = {EX_ONNX_BATCH, EX_ONNX_OTHER_BATCH};
+
+/* ---- input and output -------------------------------------------------------------- */
+
+static bool is_constant(const struct import *import, const char *name) {
+  for (size_t i = 0; i < import->graph->n_initializer; i++) {
+    const char *other = import->graph->initializer[i]->name;
+    if (other != NULL && name != NULL && strcmp(other, name) == 0) return true;
+  }
+  return false;
+}
+
+static enum ex_status find_input(struct import *import) {
+  char text[64];
+  int32_t found = 0;
+  for (size_t i = 0; i < import->graph->n_input; i++) {
+    const Onnx__ValueInfoProto *input = import->graph->input[i];
+    if (input->name == NULL || is_constant(import, input->name)) continue;
+    import->input = input;
+    found++;
+  }
+  if (found != 1) return ex__fail(import->err, EX_EUNSUPPORTED, "%d inputs; must be 1", (int)found);
+  ex__onnx_text(import->input->name, text);
+  memcpy(import->report->input, text, sizeof text);
+  return EX_OK;
+}
+
+static enum ex_status list_outputs(struct import *import, const char *wanted) {
+  char names[160] = "", text[64];
+  for (size_t i = 0; i < import->graph->n_output; i++) {
+    size_t used = strlen(names);
+    snprintf(names + used, sizeof names - used, "%s%.40s", used > 0 ? ", " : "",
+             ex__onnx_text(import->graph->output[i]->name, text));
+  }
+  if (wanted == NULL)
+    return ex__fail(import->err, EX_EUNSUPPORTED,
+                    "%zu outputs; one must be named with --output: %s", import->graph->n_output,
+                    names);
+  return ex__fail(import->err, EX_ENOTFOUND, "output \"%.40s\" is unknown; must be one of %s",
+                  wanted, names);
+}
+
+static enum ex_status find_output(struct import *import, const char *wanted) {
+  char text[64];
+  if (wanted == NULL && import->graph->n_output != 1) return list_outputs(import, wanted);
+  for (size_t i = 0; i < import->graph->n_output; i++) {
+    const char *name = import->graph->output[i]->name;
+    if (name != NULL && (wanted == NULL || strcmp(name, wanted) == 0))
+      import->output = import->graph->output[i];
+  }
+  if (import->output == NULL) return list_outputs(import, wanted != NULL ? wanted : "");
+  ex__onnx_text(import->output->name, text);
+  memcpy(import->report->output, text, sizeof text);
+  return EX_OK;
+}
+
+/* The shape that is declared, with what the caller says of its free dimensions. */
+static enum ex_status input_shape(struct import *import, const struct ex_shape *given) {
+  const Onnx__TypeProto *type = import->input->type;
+  const Onnx__TypeProto__Tensor *tensor =
+      type != NULL && type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ? type->tensor_type
+                                                                              : NULL;
+  int64_t dim[EX_ONNX_MAX_RANK];
+  if (tensor == NULL || tensor->shape == NULL || tensor->shape->n_dim < 2 ||
+      tensor->shape->n_dim > EX_ONNX_MAX_RANK)
+    return ex__fail(import->err, EX_EUNSUPPORTED,
+                    "input \"%s\" must be a tensor of a batch and 1 to %d dimensions",
+                    import->report->input, EX_ONNX_MAX_RANK - 1);
+  if (!ex__onnx_is_real(tensor->elem_type))
+    return ex__fail(import->err, EX_EUNSUPPORTED, "input \"%s\" is %s; must be floating numbers",
+                    import->report->input, ex__onnx_type_name(tensor->elem_type));
+  int32_t rank = (int32_t)tensor->shape->n_dim;
+  if (given->rank > 0 && given->rank != rank - 1)
+    return ex__fail(import->err, EX_ESHAPE, "a shape of %d numbers; the input has %d and a batch",
+                    (int)given->rank, (int)rank - 1);
+  for (int32_t i = 0; i < rank; i++) {
+    const Onnx__TensorShapeProto__Dimension *own = tensor->shape->dim[i];
+    bool fixed = own->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
+                 own->dim_value > 0;
+    dim[i] = fixed ? own->dim_value : 0;
+    if (i > 0 && given->rank > 0) dim[i] = given->dim[i - 1];
+    if (i > 0 && dim[i] < 1)
+      return ex__fail(import->err, EX_ESHAPE,
+                      "dimension %d of input \"%s\" is free; must be told, by --shape", (int)i,
+                      import->report->input);
+  }
+  import->declared_batch = dim[0];
+  dim[0] = 1;
+  return ex__onnx_tensor_shape(&import->shape, tensor->elem_type, rank, dim, import->err);
+}
+
+/* ---- what the output needs ----------------------------------------------------------- */
+
+/* The node that makes a name; n_node: none. Last come first, names being made once. */
+static size_t maker_of(const struct import *import, const char *name, size_t before) {
+  for (size_t i = before; i-- > 0;) {
+    const Onnx__NodeProto *node = import->graph->node[i];
+    for (size_t k = 0; k < node->n_output; k++)
+      if (strcmp(node->output[k], name) == 0) return i;
+  }
+  return import->graph->n_node;
+}
+
+/* A graph within a node may read any name: then everything is kept. */
+static bool has_graphs(const Onnx__NodeProto *node) {
+  for (size_t i = 0; i < node->n_attribute; i++)
+    if (node->attribute[i]->g != NULL || node->attribute[i]->n_graphs > 0) return true;
+  return false;
+}
+
+static enum ex_status find_needed(struct import *import) {
+  const Onnx__GraphProto *graph = import->graph;
+  import->needed = ex__calloc(graph->n_node + 1, sizeof *import->needed);
+  json_t *wanted = json_object();
+  bool ok = import->needed != NULL && wanted != NULL, all = false;
+  char text[64];
+  for (size_t i = 0; i < graph->n_node; i++) all = all || has_graphs(graph->node[i]);
+  if (ok) (void)json_object_set_new_nocheck(wanted, import->output->name, json_true());
+  for (size_t i = graph->n_node; ok && i-- > 0;) {
+    const Onnx__NodeProto *node = graph->node[i];
+    bool needed = all;
+    for (size_t k = 0; k < node->n_output; k++)
+      needed = needed || json_object_get(wanted, node->output[k]) != NULL;
+    import->needed[i] = needed;
+    for (size_t k = 0; ok && needed && k < node->n_input; k++)
+      ok = json_object_set_new_nocheck(wanted, node->input[k], json_true()) == 0;
+  }
+  json_decref(wanted);
+  if (!ok) return ex__fail(import->err, EX_ENOMEM, "no memory");
+  if (maker_of(import, import->output->name, graph->n_node) < graph->n_node) return EX_OK;
+  return ex__fail(import->err, EX_EFORMAT, "output \"%s\" is made by no node",
+                  ex__onnx_text(import->output->name, text));
+}
+
+/* ---- shapes for two batches ------------------------------------------------------------- */
+
+static enum ex_status begin_eval(struct import *import, int32_t which) {
+  struct ex_onnx_tensor input = import->shape;
+  EX_TRY(ex__onnx_eval_new(import->onnx, &import->limits, &import->eval[which], import->err));
+  ex__onnx_eval_batch(import->eval[which], import->declared_batch, batches[which]);
+  input.dim[0] = batches[which];
+  input.count *= batches[which];
+  input.unknown = true;
+  return ex__onnx_eval_input(import->eval[which], import->input->name, &input, import->err);
+}
+
+/* That what depends on the input grows with the batch, in one dimension. */
+static enum ex_status check_batch(const struct import *import, const char *name) {
+  struct ex_onnx_tensor *a = ex__onnx_eval_find(import->eval[0], name);
+  const struct ex_onnx_tensor *b = ex__onnx_eval_find(import->eval[1], name);
+  char text[128];
+  if (a == NULL || b == NULL || !a->unknown) return EX_OK;
+  int32_t grown = 0;
+  bool ok = a->rank == b->rank;
+  for (int32_t i = 0; ok && i < a->rank; i++) {
+    if (a->dim[i] == b->dim[i]) continue;
+    ok = a->dim[i] % batches[0] == 0 && a->dim[i] / batches[0] * batches[1] == b->dim[i];
+    a->axis = i;
+    grown++;
+  }
+  if (ok && grown == 1) return EX_OK;
+  return ex__fail(import->err, EX_EUNSUPPORTED,
+                  "for a batch of %d its output is %s: one dimension must be the batch, and free "
+                  "(PyTorch: dynamic_axes)",
+                  EX_ONNX_BATCH, ex__onnx_shape_text(a, text));
+}
+
+static enum ex_status find_shapes(struct import *import) {
+  for (int32_t which = 0; which < 2; which++) EX_TRY(begin_eval(import, which));
+  for (size_t i = 0; i < import->graph->n_node; i++) {
+    const Onnx__NodeProto *node = import->graph->node[i];
+    if (!import->needed[i]) continue;
+    for (int32_t which = 0; which < 2; which++)
+      EX_TRY(ex__onnx_eval_node(import->eval[which], i, import->err));
+    for (size_t k = 0; k < node->n_output; k++) {
+      enum ex_status status = check_batch(import, node->output[k]);
+      if (status != EX_OK) return ex__onnx_name_node(node, i, status, import->err);
+    }
+  }
+  return EX_OK;
+}
+
+/* ---- the head ------------------------------------------------------------------------------ */
+
+static bool depends(const struct import *import, const char *name) {
+  const struct ex_onnx_tensor *tensor = ex__onnx_eval_find(import->eval[0], name);
+  return tensor != NULL && tensor->unknown;
+}
+
+static bool depends_node(const struct import *import, size_t i) {
+  const Onnx__NodeProto *node = import->graph->node[i];
+  for (size_t k = 0; k < node->n_output; k++)
+    if (import->needed[i] && depends(import, node->output[k])) return true;
+  return false;
+}
+
+/* The only input of a node that depends on the model's; NULL: none, or several. */
+static const char *only_input(const struct import *import, size_t i) {
+  const Onnx__NodeProto *node = import->graph->node[i];
+  const char *found = NULL;
+  for (size_t k = 0; k < node->n_input; k++) {
+    if (node->input[k][0] == '\0' || !depends(import, node->input[k])) continue;
+    if (found != NULL) return NULL;
+    found = node->input[k];
+  }
+  return found;
+}
+
+static int32_t count_readers(const struct import *import, const char *name) {
+  int32_t n = 0;
+  for (size_t i = 0; i < import->graph->n_node; i++)
+    for (size_t k = 0; import->needed[i] && k < import->graph->node[i]->n_input; k++)
+      n += strcmp(import->graph->node[i]->input[k], name) == 0;
+  return n;
+}
+
+static bool is_layer(const Onnx__NodeProto *node) {
+  return strcmp(node->op_type, "Gemm") == 0 || strcmp(node->op_type, "MatMul") == 0 ||
+         strcmp(node->op_type, "Conv") == 0;
+}
+
+/* A softmax over all outputs at the very end; then the outputs are its input. */
+static const char *before_softmax(struct import *import, const char *name) {
+  size_t last = maker_of(import, name, import->graph->n_node);
+  const Onnx__NodeProto *node = import->graph->node[last];
+  const struct ex_onnx_tensor *out = ex__onnx_eval_find(import->eval[0], name);
+  const char *input = only_input(import, last);
+  bool is_softmax = strcmp(node->op_type, "Softmax") == 0 && out->rank == 2 && input != NULL &&
+                    out->axis == 0 && out->dim[0] == EX_ONNX_BATCH;
+  if (!is_softmax || maker_of(import, input, last) == import->graph->n_node) return name;
+  const Onnx__AttributeProto *axis = ex__onnx_attribute(node, "axis");
+  if (axis != NULL && axis->i != 1 && axis->i != -1) return name;
+  import->report->softmax = true;
+  import->needed[last] = false;
+  return input;
+}
+
+/* Back from the output along a chain that nobody else reads, to the last layer. */
+static void find_head(struct import *import, const char *name) {
+  size_t n = import->graph->n_node, at = maker_of(import, name, n);
+  import->head = at;
+  for (size_t first = at; first < n; first = maker_of(import, name, first)) {
+    if (is_layer(import->graph->node[first])) {
+      import->head = first;
+      return;
+    }
+    name = only_input(import, first);
+    if (name == NULL || count_readers(import, name) != 1) return;
+  }
+}
+
+/* ---- operators ---------------------------------------------------------------------------- */
+
+static const struct ex_onnx_mapping *find_mapping(const char *op) {
+  const struct ex_onnx_mapping *const tables[] = {ex__onnx_map_layers, ex__onnx_map_elements,
+                                                  ex__onnx_map_places};
+  for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+    for (const struct ex_onnx_mapping *mapping = tables[t]; mapping->op != NULL; mapping++)
+      if (strcmp(mapping->op, op) == 0) return mapping;
+  return NULL;
+}
+
+static enum ex_status map_node(struct import *import, size_t i) {
+  struct ex_onnx_map *map = &import->map;
+  const Onnx__NodeProto *node = import->graph->node[i];
+  const struct ex_onnx_mapping *mapping = find_mapping(node->op_type);
+  struct ex_onnx_call *call = ex__calloc(1, sizeof *call);
+  if (call == NULL) return ex__fail(import->err, EX_ENOMEM, "no memory");
+  if (i == import->head) ex__builder_head(map->builder);
+  map->call = call;
+  map->index = i;
+  enum ex_status status = ex__onnx_eval_call(map->eval, i, call, import->err);
+  if (status == EX_OK)
+    status = mapping != NULL ? mapping->map(map)
+                             : ex__fail(import->err, EX_EUNSUPPORTED,
+                                        "it depends on the model's input, and a network of ours "
+                                        "has no such operator");
+  if (status == EX_OK) status = call->status;
+  map->call = NULL;
+  ex__free(call);
+  return status == EX_OK ? EX_OK : ex__onnx_name_node(node, i, status, import->err);
+}
+
+static enum ex_status map_nodes(struct import *import) {
+  for (size_t i = 0; i < import->graph->n_node; i++) {
+    if (!depends_node(import, i)) {
+      import->report->n_folded++;
+      continue;
+    }
+    EX_TRY(map_node(import, i));
+    import->report->n_nodes++;
+  }
+  return EX_OK;
+}
+
+/* The exit: raw outputs in one dimension, made in the head. */
+static enum ex_status add_point(struct import *import, const char *name) {
+  const struct ex_onnx_tensor *out = ex__onnx_eval_find(import->eval[0], name);
+  ex_builder *builder = import->map.builder;
+  int32_t value = out->tag - 1;
+  if (value < 0)
+    return ex__fail(import->err, EX_EUNSUPPORTED, "output \"%s\" does not depend on the input",
+                    import->report->output);
+  if (ex__onnx_product(out->dim, 0, out->axis) != 1)
+    return ex__fail(import->err, EX_EUNSUPPORTED, "the batch is not the first dimension of \"%s\"",
+                    import->report->output);
+  if (import->head == import->graph->n_node) ex__builder_head(builder);
+  if (ex__builder_shape(builder, value)->rank != 1) {
+    int64_t count = out->count / EX_ONNX_BATCH;
+    struct ex_reshape flat = {{1, {(double)count}}};
+    value = ex__builder_op(builder, "reshape", NULL, &flat, &value, 1);
+  }
+  ex__builder_point(builder, value, -1, 0);
+  return ex__builder_status(builder, import->err);
+}
+
+static enum ex_status begin_net(struct import *import, const char *name) {
+  struct ex_onnx_map *map = &import->map;
+  const struct ex_onnx_tensor *out = ex__onnx_eval_find(import->eval[0], name);
+  struct ex_onnx_sample sample = {.rank = import->shape.rank};
+  struct ex_onnx_call nothing = {.err = import->err};
+  struct ex_list list;
+  int64_t count = out->count / EX_ONNX_BATCH;
+  memcpy(sample.dim, import->shape.dim, sizeof sample.dim);
+  map->call = &nothing;
+  enum ex_status status = ex__onnx_map_place(map, &sample, &list);
+  map->call = NULL;
+  EX_TRY(status);
+  if (count < 1 || count > INT32_MAX)
+    return ex__fail(import->err, EX_ESHAPE, "%" PRId64 " outputs; must be 1 to %d", count,
+                    INT32_MAX);
+  struct ex_shape input = {.rank = list.n};
+  for (int32_t i = 0; i < list.n; i++) input.dim[i] = (int32_t)list.value[i];
+  map->eval = import->eval[0];
+  map->names = json_object();
+  if (map->names == NULL) return ex__fail(import->err, EX_ENOMEM, "no memory");
+  EX_TRY(ex__builder_new(&input, (int32_t)count, &map->builder, import->err));
+  ex__onnx_eval_find(import->eval[0], import->input->name)->tag =
+      ex__builder_input(map->builder) + 1;
+  return ex__builder_status(map->builder, import->err);
+}
+
+/* ---- weights --------------------------------------------------------------------------------- */
+
+static enum ex_status fill(const struct import *import, ex_net *net) {
+  for (int32_t i = 0; i < import->map.n_weights; i++) {
+    const struct ex_onnx_weights *weights = &import->map.weights[i];
+    int32_t index = ex__graph_node(net->graph, weights->value)->tensor[weights->slot];
+    const struct ex_tensor_info *info = ex__graph_tensor(net->graph, index);
+    if (ex__shape_count(&info->shape) != weights->count)
+      return ex__fail(import->err, EX_ESHAPE, "\"%s\": %" PRId64 " numbers; must be %lld",
+                      info->name, weights->count, (long long)ex__shape_count(&info->shape));
+    ex_slabs *slabs = info->role == EX_ROLE_BUFFER ? net->buffers : net->params;
+    memcpy(ex__slabs_tensor(slabs, net->graph, index), weights->number,
+           (size_t)weights->count * sizeof *weights->number);
+  }
+  return EX_OK;
+}
+
+static void close_import(struct import *import) {
+  ex_net *net;
+  if (import->map.builder != NULL) { /* a failure came first: finishing releases it */
+    (void)ex__builder_finish(import->map.builder, 0, &net, NULL);
+    ex_net_free(net);
+  }
+  for (int32_t i = 0; i < import->map.n_weights; i++) ex__free(import->map.weights[i].number);
+  ex__free(import->map.weights);
+  json_decref(import->map.names);
+  for (int32_t which = 0; which < 2; which++) ex__onnx_eval_free(import->eval[which]);
+  ex__free(import->needed);
+}
+
+/* protobuf reads any bytes as a name; all that follows compares them as text. */
+static enum ex_status check_nodes(const struct import *import) {
+  for (size_t i = 0; i < import->graph->n_node; i++)
+    if (import->graph->node[i]->op_type == NULL)
+      return ex__fail(import->err, EX_EFORMAT, "node %zu has no operator", i);
+  return EX_OK;
+}
+
+static enum ex_status run(struct import *import, const struct ex_onnx_options *options,
+                          ex_net **net) {
+  EX_TRY(check_nodes(import));
+  EX_TRY(find_input(import));
+  EX_TRY(find_output(import, options->output));
+  EX_TRY(input_shape(import, &options->shape));
+  EX_TRY(find_needed(import));
+  EX_TRY(find_shapes(import));
+  if (!depends(import, import->output->name))
+    return ex__fail(import->err, EX_EUNSUPPORTED, "output \"%s\" does not depend on the input",
+                    import->report->output);
+  const char *name = before_softmax(import, import->output->name);
+  find_head(import, name);
+  EX_TRY(begin_net(import, name));
+  EX_TRY(map_nodes(import));
+  EX_TRY(add_point(import, name));
+  ex_builder *builder = import->map.builder;
+  import->map.builder = NULL;
+  EX_TRY(ex__builder_finish(builder, 0, net, import->err));
+  EX_TRY(fill(import, *net));
+  const struct ex_onnx_comparison comparison = {.onnx = import->onnx,
+                                                .net = *net,
+                                                .needed = import->needed,
+                                                .input = import->input->name,
+                                                .output = name,
+                                                .shape = &import->shape,
+                                                .declared_batch = import->declared_batch,
+                                                .samples = options->samples,
+                                                .seed = options->seed};
+  return ex__onnx_compare(&comparison, import->report, import->err);
+}
+
+enum ex_status ex__onnx_import(const ex_onnx *onnx, const struct ex_onnx_options *options,
+                               ex_net **out, struct ex_onnx_report *report, struct ex_error *err) {
+  *report = (struct ex_onnx_report){.opset = onnx->opset};
+  struct import import = {.onnx = onnx,
+                          .graph = onnx->proto->graph,
+                          .limits = EX_ONNX_LIMITS,
+                          .report = report,
+                          .err = err};
+  *out = NULL;
+  enum ex_status status = run(&import, options, out);
+  close_import(&import);
+  if (status == EX_OK) return EX_OK;
+  ex_net_free(*out);
+  *out = NULL;
+  return status;
+}
