@@ -127,6 +127,7 @@ void ex__onnx_eval_batch(ex_onnx_eval *eval, int64_t declared, int64_t batch) {
 
 enum ex_status ex__onnx_eval_input(ex_onnx_eval *eval, const char *name,
                                    struct ex_onnx_tensor *tensor, struct ex_error *err) {
+  tensor->depends = true;
   enum ex_status status = define(eval, name, tensor, err);
   if (status != EX_OK) ex__onnx_tensor_clear(tensor);
   return status;
@@ -149,6 +150,7 @@ static enum ex_status find_inputs(struct ex_onnx_call *call) {
       return onnx_fail(call, EX_EFORMAT, "it reads \"%s\", which nothing before it makes",
                        ex__onnx_text(node->input[k], text));
     call->unknown = call->unknown || call->in[k]->unknown;
+    call->depends = call->depends || call->in[k]->depends;
   }
   for (int32_t k = 0; k < call->n_in; k++)
     if (!call->unknown && call->in[k] != NULL)
@@ -178,6 +180,7 @@ static enum ex_status store_outputs(struct ex_onnx_call *call) {
     if (out->type == 0)
       return onnx_fail(call, EX_EUNSUPPORTED, "output %d is not computed here", (int)k);
     ex__onnx_tensor_settle(out);
+    out->depends = call->depends;
     EX_TRY(define(call->eval, node->output[k], out, call->err));
     *out = (struct ex_onnx_tensor){.type = 0};
   }

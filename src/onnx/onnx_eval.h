@@ -59,6 +59,7 @@ struct ex_onnx_call {
   int32_t n_in, n_out;
   struct ex_onnx_tensor *in[EX_ONNX_MAX_IN];  /* NULL: left out. Loaded, unless `unknown` */
   struct ex_onnx_tensor out[EX_ONNX_MAX_OUT]; /* type 0: left out by the operator */
+  bool depends;                               /* some input depends on the model's */
   bool unknown; /* some input has no numbers: shapes are all that is wanted */
   struct ex_onnx_limits *limits;
   enum ex_status status; /* of reading attributes */

@@ -449,6 +449,8 @@ enum ex_status ex__onnx_import(const ex_onnx *onnx, const struct ex_onnx_options
                           .limits = EX_ONNX_LIMITS,
                           .report = report,
                           .err = err};
+  if (options->elements > 0) import.limits.elements = options->elements;
+  if (options->work > 0) import.limits.work = options->work;
   *out = NULL;
   enum ex_status status = run(&import, options, out);
   close_import(&import);

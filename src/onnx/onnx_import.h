@@ -16,10 +16,12 @@
 #include "onnx/onnx_file.h"
 
 struct ex_onnx_options {
-  const char *output;    /* which; NULL: the only one */
-  struct ex_shape shape; /* of one sample, for an input with free dimensions; rank 0: as it says */
-  int32_t samples;       /* random inputs on which net and file are compared; 0: none */
-  uint64_t seed;         /* of those */
+  const char *output;     /* which; NULL: the only one */
+  struct ex_shape shape;  /* of one sample, for an input with free dimensions; rank 0: as it says */
+  int32_t samples;        /* random inputs on which net and file are compared; 0: none */
+  uint64_t seed;          /* of those */
+  int64_t elements, work; /* numbers held and multiply-adds made while importing, at most; 0: of a
+                             large network */
 };
 
 struct ex_onnx_report {

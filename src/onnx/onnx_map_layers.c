@@ -173,6 +173,10 @@ static enum ex_status batch_norm(struct ex_onnx_map *map) {
   if (sample.rank < 2) return map_fail(map, "its input has no channels");
   EX_TRY(ex__onnx_map_add(map, "batch_norm", &attr, 1, &x, 1, &value));
   for (int32_t k = 1; k <= 4; k++) EX_TRY(ex__onnx_map_weigh(map, value, k - 1, k));
+  const struct ex_onnx_tensor *variance = map->call->in[4]; /* loaded by now */
+  for (int64_t i = 0; i < variance->count; i++)
+    if (variance->real[i] < 0)
+      return map_fail(map, "variance %d is %g; must be at least 0", (int)i, variance->real[i]);
   return ex__onnx_map_out(map, 0, value);
 }
 

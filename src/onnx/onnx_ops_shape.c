@@ -22,7 +22,7 @@ static enum ex_status shape(struct ex_onnx_call *call) {
   end = clamp(end < 0 ? end + rank : end, start, rank);
   int64_t n = end - start;
   bool numbers;
-  call->unknown = false;
+  call->unknown = call->depends = false;
   EX_TRY(ex__onnx_out(call, 0, ONNX(INT64), 1, &n, &numbers));
   for (int64_t i = 0; i < n; i++) call->out[0].whole[i] = in->dim[start + i];
   return EX_OK;
@@ -30,7 +30,7 @@ static enum ex_status shape(struct ex_onnx_call *call) {
 
 static enum ex_status size(struct ex_onnx_call *call) {
   bool numbers;
-  call->unknown = false;
+  call->unknown = call->depends = false;
   EX_TRY(ex__onnx_out(call, 0, ONNX(INT64), 0, NULL, &numbers));
   call->out[0].whole[0] = call->in[0]->count;
   return EX_OK;
@@ -90,7 +90,7 @@ static enum ex_status reshape(struct ex_onnx_call *call) {
                        (int)in->rank);
     dim[i] = copies ? in->dim[i] : list[i];
   }
-  bool fixed = call->declared_batch > 0 && n > 1 && in->unknown && in->rank > 0;
+  bool fixed = call->declared_batch > 0 && n > 1 && in->depends && in->rank > 0;
   if (fixed && dim[0] == call->declared_batch && in->dim[0] == call->batch) dim[0] = call->batch;
   EX_TRY(fill_gap(call, n, dim));
   return same_elements(call, (int32_t)n, dim);
@@ -233,7 +233,7 @@ static enum ex_status eye_like(struct ex_onnx_call *call) {
   int64_t diagonal = ex__onnx_int(call, "k", 0), type = ex__onnx_int(call, "dtype", in->type);
   bool numbers;
   if (in->rank != 2) return onnx_fail(call, EX_ESHAPE, "its input must be a matrix");
-  call->unknown = false;
+  call->unknown = call->depends = false;
   EX_TRY(ex__onnx_out(call, 0, type > 0 && type < 100 ? (int32_t)type : 0, 2, in->dim, &numbers));
   for (int64_t row = 0; row < in->dim[0]; row++) {
     if (diagonal < -row || diagonal >= in->dim[1] - row) continue;

@@ -24,6 +24,7 @@ struct ex_onnx_tensor {
   int64_t dim[EX_ONNX_MAX_RANK];   /* each ≥ 0 */
   int64_t count;                   /* their product */
   int32_t tag, axis;               /* the caller's own; 0 when made */
+  bool depends;                    /* on the numbers of the model's input */
   bool unknown;                    /* it has no numbers: they depend on the model's input */
   double *real;                    /* [count] of a floating type; or NULL */
   int64_t *whole;                  /* [count] of another; or NULL */
