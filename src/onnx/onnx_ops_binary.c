@@ -12,7 +12,7 @@
 enum ex_status ex__onnx_broadcast_dims(struct ex_onnx_call *call, int32_t rank_a, const int64_t *a,
                                        int32_t rank_b, const int64_t *b, int32_t *rank,
                                        int64_t *dim) {
-  int64_t joined[EX_ONNX_MAX_RANK];
+  int64_t joined[EX_ONNX_MAX_RANK] = {0};
   int32_t n = rank_a > rank_b ? rank_a : rank_b;
   for (int32_t i = 0; i < n; i++) {
     int64_t x = i < rank_a ? a[rank_a - 1 - i] : 1, y = i < rank_b ? b[rank_b - 1 - i] : 1;

@@ -87,36 +87,47 @@ static double reduce_one(const struct reduction *rule, const struct ex_onnx_tens
   return (rule->finish != NULL ? rule->finish(sum, (double)n) : sum) + top;
 }
 
+/* The dimensions of a tensor in two heaps: those that stay and those that go. */
+struct heap {
+  int32_t rank;
+  int64_t dim[EX_ONNX_MAX_RANK], step[EX_ONNX_MAX_RANK];
+};
+
+static void part(const struct ex_onnx_tensor *in, const bool *reduced, struct heap *kept,
+                 struct heap *gone) {
+  int64_t own[EX_ONNX_MAX_RANK] = {0};
+  ex__onnx_steps(in->dim, in->rank, own);
+  for (int32_t i = 0; i < in->rank; i++) {
+    struct heap *heap = reduced[i] ? gone : kept;
+    heap->dim[heap->rank] = in->dim[i];
+    heap->step[heap->rank++] = own[i];
+  }
+}
+
 static enum ex_status reduce(struct ex_onnx_call *call) {
   const struct ex_onnx_tensor *in = call->in[0];
   const struct reduction *rule = reduction_of(call->node->op_type);
-  bool reduced[EX_ONNX_MAX_RANK] = {false}, keeps = ex__onnx_int(call, "keepdims", 1) != 0, numbers,
-       nothing;
-  int64_t own[EX_ONNX_MAX_RANK], dim[EX_ONNX_MAX_RANK], inner_dim[EX_ONNX_MAX_RANK];
-  int64_t inner_step[EX_ONNX_MAX_RANK], kept_dim[EX_ONNX_MAX_RANK], kept_step[EX_ONNX_MAX_RANK];
-  int64_t index[EX_ONNX_MAX_RANK] = {0};
-  int32_t rank = 0, n_inner = 0, n_kept = 0;
+  bool reduced[EX_ONNX_MAX_RANK] = {false}, keeps = ex__onnx_int(call, "keepdims", 1) != 0;
+  bool numbers, nothing;
+  int64_t dim[EX_ONNX_MAX_RANK] = {0}, index[EX_ONNX_MAX_RANK] = {0};
+  struct heap kept = {.rank = 0}, gone = {.rank = 0};
+  int32_t rank = 0;
   EX_TRY(reduced_axes(call, reduced, &nothing));
-  ex__onnx_steps(in->dim, in->rank, own);
-  for (int32_t i = 0; i < in->rank; i++) {
+  for (int32_t i = 0; i < in->rank; i++)
     if (!reduced[i] || keeps) dim[rank++] = reduced[i] ? 1 : in->dim[i];
-    int32_t k = reduced[i] ? n_inner++ : n_kept++;
-    (reduced[i] ? inner_dim : kept_dim)[k] = in->dim[i];
-    (reduced[i] ? inner_step : kept_step)[k] = own[i];
-  }
+  part(in, reduced, &kept, &gone);
   EX_TRY(ex__onnx_out(call, 0, in->type, rank, dim, &numbers));
-  for (int64_t i = 0; numbers && i < call->out[0].count; i++) {
-    int64_t base = ex__onnx_offset(index, kept_step, n_kept);
-    if (nothing) {
-      ex__onnx_copy(&call->out[0], i, in, i);
-    } else {
-      double x = reduce_one(rule, in, base, inner_dim, inner_step, n_inner);
-      if (call->out[0].real != NULL)
-        call->out[0].real[i] = x;
-      else
-        call->out[0].whole[i] = fabs(x) < 9e18 ? (int64_t)x : 0;
-    }
-    (void)ex__onnx_next(index, kept_dim, n_kept);
+  struct ex_onnx_tensor *out = &call->out[0];
+  for (int64_t i = 0; numbers && i < out->count; i++) {
+    int64_t base = ex__onnx_offset(index, kept.step, kept.rank);
+    double x = nothing ? 0 : reduce_one(rule, in, base, gone.dim, gone.step, gone.rank);
+    if (nothing)
+      ex__onnx_copy(out, i, in, i);
+    else if (out->real != NULL)
+      out->real[i] = x;
+    else
+      out->whole[i] = fabs(x) < 9e18 ? (int64_t)x : 0;
+    (void)ex__onnx_next(index, kept.dim, kept.rank);
   }
   return EX_OK;
 }
