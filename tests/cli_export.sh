@@ -40,6 +40,12 @@ for form in float int8; do
   nm -u net.o | grep -vE ' (memcpy|memset|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_)$' >out && wrong 'asks for a library'
   # shellcheck disable=SC2086
   cc $flags net.o "$SRC/tests/export_device.c" -o run && ./run inputs 50 >lines || wrong 'running'
+  # shellcheck disable=SC2086
+  if echo 'int main(void) { return 0; }' | cc -fsanitize=address,undefined -x c - -o probe 2>/dev/null; then
+    cc $flags -g -fsanitize=address,undefined -fno-sanitize-recover=all $form/net.c \
+      "$SRC/tests/export_device.c" -o sane && ./sane inputs 50 >sane.lines 2>out || wrong 'sanitizers'
+    cmp -s lines sane.lines || wrong 'other bits under sanitizers'
+  fi
   [ "$(grep -cE '^[0-9] [01]( [0-9a-f]{8}){11}$' lines)" = 50 ] || wrong 'lines'
 done
 
@@ -51,7 +57,7 @@ refuse() { # PART ARGUMENT...
 }
 refuse 'must be one of c'
 refuse '--to rust; must be one of' --to rust
-refuse 'exit rule pcee cannot be written as C; must be one of max-probability' --to c --policy pcee
+refuse 'exit rule window cannot be written as C; must be one of max-probability' --to c --policy window
 refuse 'name "9a"; must be [a-z]' --to c --name 9a
 refuse 'cannot create' --to c -o nowhere
 exit $failed

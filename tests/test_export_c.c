@@ -197,6 +197,49 @@ static void odd_layers(void **state) {
   check_net(odd_model(true), "max-probability", 200);
 }
 
+/* Additions that a convolution takes in and that it may not, over its input and not. */
+static ex_model *sums_model(void) {
+  struct ex_error err = {0};
+  ex_builder *b;
+  ex_net *net;
+  assert_ok(ex__builder_new(&(struct ex_shape){3, {3, 9, 9}}, 10, &b, &err), &err);
+  ex__builder_stage(b);
+  int32_t x = ex__builder_conv(b, "a", ex__builder_input(b), 3, 3, 1, 1, true);
+  x = ex__builder_relu(b, ex__builder_add(b, ex__builder_conv(b, "b", x, 3, 3, 1, 1, true), x));
+  int32_t kept = x; /* a residual that is read again later */
+  x = ex__builder_add(b, ex__builder_conv(b, "c", x, 3, 1, 1, 0, true), kept);
+  int32_t y = ex__builder_add(b, x, x);
+  int32_t left = ex__builder_conv(b, "d", y, 4, 3, 2, 1, false);
+  int32_t right = ex__builder_conv(b, "e", kept, 4, 3, 2, 1, false);
+  x = ex__builder_batch_norm(b, "after", ex__builder_add(b, left, right));
+  ex__builder_head(b);
+  ex__builder_point(b, ex__builder_linear(b, "fc", ex__builder_flatten(b, x), 10), -1, 0);
+  ex__builder_stage(b);
+  x = ex__builder_add(b, ex__builder_conv(b, "f", x, 4, 3, 1, 1, true),
+                      ex__builder_conv(b, "g", kept, 4, 3, 2, 1, true));
+  ex__builder_head(b);
+  ex__builder_point(b, ex__builder_linear(b, "fc", ex__builder_global_pool(b, x), 10), -1, 0);
+  assert_ok(ex__builder_finish(b, 4, &net, &err), &err);
+  return export_model_of(net);
+}
+
+static void sums(void **state) {
+  (void)state;
+  check_net(sums_model(), "margin", 100);
+}
+
+/* A residual block needs its input and one more map: the sum takes the input's place. */
+static void memory_is_used_again(void **state) {
+  (void)state;
+  ex_model *model = export_model(RESIDUAL, &gray);
+  ex_policy policy = export_policy(model, "fixed");
+  const struct ex_export_c job = {.model = model, .policy = &policy, .name = "net"};
+  struct exported exported = export_compile(&job);
+  assert_int_equal(export_macro(&exported, "NET_WORK"), 2 * 8 * 28 * 28 * 4);
+  export_close(&exported);
+  ex_model_free(model);
+}
+
 /* ---- int8 -------------------------------------------------------------------- */
 
 static void read_input(void *context, int32_t index, ex_real *x) {
@@ -262,6 +305,7 @@ static void int8_networks(void **state) {
   check_int8(export_model(MSDNET, &colour), 0.05);
   check_int8(export_model(SDN, &gray), 0.05);
   check_int8(odd_model(false), 0.05);
+  check_int8(sums_model(), 0.05);
 }
 
 static void int8_is_refused_where_it_cannot_be(void **state) {
@@ -300,6 +344,24 @@ static void with_policy(ex_model *model, const ex_policy *policy, int32_t early_
   export_inputs_free(&in);
 }
 
+/* Rule pcee, as if it had learned that half of the inputs are right at each exit; a
+ * little aside from their median, which is the very score of one of them. */
+static void with_bands(ex_model *model) {
+  struct ex_error err = {0};
+  struct inputs in = export_inputs(model, 100);
+  ex_policy policy = export_fitted(model, "max-probability", &in);
+  const struct ex_list *half = ex__policy_thresholds_of(&policy);
+  json_t *learned =
+      json_pack("{s:s, s:{s:f, s:i, s:[[f, f, f], [f, f, f]], s:[[f, f, f], [f, f, f]]}}", "name",
+                "pcee", "values", "accuracy", 0.7, "bins", 3, "edge", 0.0, half->value[0], 1.0, 0.0,
+                half->value[1], 1.0, "right", 0.1, 0.9, 0.5, 0.1, 0.7, 0.2);
+  assert_non_null(learned);
+  assert_ok(ex__policy_from_json(learned, 3, 10, &policy, &err), &err);
+  json_decref(learned);
+  export_inputs_free(&in);
+  with_policy(model, &policy, 40);
+}
+
 static void rules_without_thresholds(void **state) {
   (void)state;
   struct ex_error err = {0};
@@ -310,6 +372,9 @@ static void rules_without_thresholds(void **state) {
   policy = export_policy(model, "fixed");
   assert_ok(ex__policy_set(&policy, "exit", "1", &err), &err);
   with_policy(model, &policy, 100);
+  policy = export_policy(model, "pcee");
+  with_policy(model, &policy, 0); /* that learned nothing */
+  with_bands(model);
   /* The first exit is switched off: only the second may leave early. */
   policy = export_policy(model, "max-probability");
   assert_ok(ex__policy_set(&policy, "thresholds", "2,0.1", &err), &err);
@@ -326,6 +391,20 @@ static void transforms(void **state) {
   with_policy(model, NULL, 50);
   *transform = (struct ex_transform){.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.75};
   with_policy(model, NULL, 50);
+  ex__transform_set_product(transform, 3);
+  with_policy(model, NULL, 40);
+  for (int mean = 0; mean < 2; mean++) {
+    ex__transform_clear(transform);
+    transform->kind = EX_TRANSFORM_ENSEMBLE;
+    transform->ensemble = ex__ensemble_new((enum ex_mean)mean, 3, 10);
+    assert_non_null(transform->ensemble);
+    for (int32_t p = 1; p < 3; p++) { /* the first exit answers by itself */
+      double *row = ex__ensemble_row(transform->ensemble, p);
+      for (int32_t i = 0; i < p + 1 + 10; i++) row[i] = p == 2 && i == 1 ? 0 : 0.2 + 0.03 * i;
+    }
+    if (mean == 1) ex__transform_set_temperatures(transform, &temperatures);
+    with_policy(model, NULL, 50);
+  }
   ex_model_free(model);
 }
 
@@ -345,16 +424,13 @@ static void what_cannot_be_written_is_named(void **state) {
   (void)state;
   struct ex_error err = {0};
   ex_model *model = odd_model(true);
-  ex_policy policy = export_policy(model, "pcee");
-  refuses(model, &policy, "net", EX_EUNSUPPORTED, "exit rule pcee cannot be written");
+  ex_policy policy = export_policy(model, "window");
+  refuses(model, &policy, "net", EX_EUNSUPPORTED, "exit rule window cannot be written");
   policy = export_policy(model, "max-probability");
   refuses(model, &policy, "Net", EX_EINVAL, "name \"Net\"; must be [a-z]");
   refuses(model, &policy, "9net", EX_EINVAL, "name \"9net\"");
   assert_ok(ex__policy_set(&policy, "fallback", "true", &err), &err);
   refuses(model, &policy, "net", EX_EUNSUPPORTED, "fallback = true");
-  policy = export_policy(model, "max-probability");
-  ex__transform_set_product(&model->net->transform, 3);
-  refuses(model, &policy, "net", EX_EUNSUPPORTED, "exit transform product");
   ex_model_free(model);
 
   ex_builder *b;
@@ -381,6 +457,8 @@ int main(void) {
       cmocka_unit_test(odd_layers),
       cmocka_unit_test(transforms),
       cmocka_unit_test(rules_without_thresholds),
+      cmocka_unit_test(sums),
+      cmocka_unit_test(memory_is_used_again),
       cmocka_unit_test(int8_networks),
       cmocka_unit_test(int8_is_refused_where_it_cannot_be),
       cmocka_unit_test(what_cannot_be_written_is_named),

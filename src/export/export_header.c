@@ -44,7 +44,7 @@ static const char intro[] =
     " */\n"
     "#ifndef ^_H\n"
     "#define ^_H\n\n"
-    "#include <stdint.h>\n\n"
+    "#include <stddef.h>\n#include <stdint.h>\n\n"
     "#ifdef __cplusplus\n"
     "extern \"C\" {\n"
     "#endif\n\n";

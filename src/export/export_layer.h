@@ -19,8 +19,9 @@ struct ex_writer {
 enum ex_layer_flag {
   EX_LAYER_TAKES_NORM = 1, /* a batch-norm behind it goes into its weights */
   EX_LAYER_TAKES_RELU = 2,
-  EX_LAYER_IN_PLACE = 4,     /* may write over an input of its size */
-  EX_LAYER_KEEPS_QUANTUM = 8 /* int8: its numbers mean what those of its input mean */
+  EX_LAYER_IN_PLACE = 4,      /* may write over an input of its size */
+  EX_LAYER_KEEPS_QUANTUM = 8, /* int8: its numbers mean what those of its input mean */
+  EX_LAYER_TAKES_ADD = 16     /* an addition behind it: step->adds */
 };
 
 enum ex_number { EX_FLOAT, EX_INT8, EX_N_NUMBERS };
@@ -81,7 +82,7 @@ __attribute__((format(printf, 4, 5))) void ex__write_layer(struct ex_writer *wri
                                                            const struct ex_layer_step *step,
                                                            const char *kernel, const char *fields,
                                                            ...);
-/* "  KERNEL(&NAME_layer, IN, OUT);" for layers of one input. */
+/* "  KERNEL(&NAME_layer, IN…, OUT);" */
 void ex__write_call(const struct ex_writer *writer, const struct ex_layer_step *step,
                     const char *kernel);
 /* The prefix in capitals, for macros. */

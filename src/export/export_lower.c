@@ -99,14 +99,28 @@ static enum ex_status add_step(struct ex_export_plan *plan, const struct ex_laye
   return layer->check != NULL ? layer->check(plan, step, err) : EX_OK;
 }
 
-/* The step that made the node's input, where it may take this node in: nobody else
+/* The step that made input k of the node, where it may take this node in: nobody else
  * wants to see what lies between. */
 static struct ex_layer_step *absorber(struct ex_export_plan *plan, const struct ex_node *node,
-                                      unsigned flag) {
-  struct ex_layer_step *maker = maker_of(plan, plan->value_of[node->in[0]]);
+                                      int32_t k, unsigned flag) {
+  struct ex_layer_step *maker = maker_of(plan, plan->value_of[node->in[k]]);
   if (maker == NULL || (maker->layer->flags & flag) == 0 || maker->relu) return NULL;
-  if (maker->segment != node->segment || count_readers(plan->net, node->in[0]) != 1) return NULL;
-  return plan->values[maker->out].node == node->in[0] ? maker : NULL;
+  if (maker->segment != node->segment || count_readers(plan->net, node->in[k]) != 1) return NULL;
+  return plan->values[maker->out].node == node->in[k] ? maker : NULL;
+}
+
+/* Of the two sides of an addition, the one that is made last, when the other is there. */
+static struct ex_layer_step *adder(struct ex_export_plan *plan, const struct ex_node *node) {
+  for (int32_t k = 0; k < 2; k++) {
+    int32_t other = plan->value_of[node->in[1 - k]];
+    struct ex_layer_step *maker = absorber(plan, node, k, EX_LAYER_TAKES_ADD);
+    const struct ex_layer_step *before = maker_of(plan, other);
+    if (maker == NULL || maker->adds || (before != NULL && before >= maker)) continue;
+    maker->adds = true;
+    maker->in[maker->n_in++] = other;
+    return maker;
+  }
+  return NULL;
 }
 
 static void alias(struct ex_export_plan *plan, const struct ex_node *node, int32_t id) {
@@ -138,14 +152,17 @@ static enum ex_status lower_node(struct ex_export_plan *plan, int32_t id, struct
   if (is_op(node, "dropout")) {
     alias(plan, node, id);
     /* What follows folds into what is before it. */
-    maker = absorber(plan, node, ~0u);
+    maker = absorber(plan, node, 0, ~0u);
     if (maker != NULL) plan->values[maker->out].node = id;
     return EX_OK;
   }
-  if (is_op(node, "batch_norm")) maker = absorber(plan, node, EX_LAYER_TAKES_NORM);
-  if (maker != NULL && maker->norm == NULL) {
+  if (is_op(node, "batch_norm")) maker = absorber(plan, node, 0, EX_LAYER_TAKES_NORM);
+  if (maker != NULL && maker->norm == NULL && !maker->adds) {
     maker->norm = node;
-  } else if (is_op(node, "relu") && (maker = absorber(plan, node, EX_LAYER_TAKES_RELU)) != NULL) {
+  } else if (is_op(node, "add") && node->n_in == 2 && (maker = adder(plan, node)) != NULL) {
+    /* `adds` was set with the other side. */
+  } else if (is_op(node, "relu") &&
+             (maker = absorber(plan, node, 0, EX_LAYER_TAKES_RELU)) != NULL) {
     maker->relu = true;
   } else {
     return add_step(plan, ex__layer_find(node), id, err);

@@ -3,7 +3,7 @@
  * export/export_memory: where values lie in the work memory.
  *
  * A value lives from the step that makes it to the last that reads it, and a step
- * that may write over its input does. A head that later exits read too may run as
+ * that may write over an input does. A head that later exits read too may run as
  * late as the last of them, so what it reads and makes lives as long. Values are
  * placed stage by stage, the largest of a stage first, each at the lowest place
  * where nothing that lives at the same time is in its way: so an early exit needs
@@ -56,14 +56,22 @@ static struct ex_value *root_of(const struct ex_export_plan *plan, int32_t v) {
   return &plan->values[v];
 }
 
+/* A residual is read where the sum is written; what a convolution reads is not. */
+static bool may_write_over(const struct ex_export_plan *plan, const struct ex_layer_step *step,
+                           int32_t k) {
+  if (step->layer->flags & EX_LAYER_IN_PLACE) return true;
+  return step->adds && k == 1 && root_of(plan, step->in[0]) != root_of(plan, step->in[1]);
+}
+
 static void share_places(struct ex_export_plan *plan) {
   for (int32_t s = 0; s < plan->n_steps; s++) {
     const struct ex_layer_step *step = &plan->steps[s];
     struct ex_value *out = &plan->values[step->out];
-    if ((step->layer->flags & EX_LAYER_IN_PLACE) == 0) continue;
     for (int32_t k = 0; k < step->n_in && out->shares < 0; k++) {
       struct ex_value *in = root_of(plan, step->in[k]);
-      if (in->ends != s + 1 || bytes_of(plan, in) != bytes_of(plan, out)) continue;
+      if (!may_write_over(plan, step, k) || in->ends != s + 1 ||
+          bytes_of(plan, in) != bytes_of(plan, out))
+        continue;
       if (in->is_logits != out->is_logits) continue;
       out->shares = step->in[k];
       in->ends = out->ends;

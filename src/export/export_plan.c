@@ -24,7 +24,6 @@ static enum ex_status make(struct ex_export_plan *plan, struct ex_error *err) {
     return ex__fail(err, EX_EINVAL, "name \"%.60s\"; must be [a-z][a-z0-9_]*, shorter than %d",
                     job->name, EX_EXPORT_NAME_SIZE);
   EX_TRY(ex__input_check(plan, err));
-  EX_TRY(ex__transform_check(plan, err));
   find_uses(plan);
   plan->reserved = ex__transform_reserved(plan->net);
   EX_TRY(ex__export_lower(plan, err));

@@ -3,8 +3,9 @@
  * export/export_plan: a network as the generated code runs it: steps, the values
  * between them, and where in the work memory those lie.
  *
- * Batch-norm is folded into the convolution or linear layer before it, a relu
- * into the step before it, dropout is gone, and what nobody reads is not made.
+ * Batch-norm is folded into the convolution or linear layer before it, the addition
+ * of a residual block into the last convolution that makes one of its sides, a relu
+ * into the step before it; dropout is gone, and what nobody reads is not made.
  * Maps are stored channels last, so that the inner loop of a convolution runs
  * over consecutive numbers; a linear layer that reads a flattened map gets its
  * weights in that order, and flattening costs nothing.
@@ -42,6 +43,7 @@ struct ex_layer_step {
   const struct ex_layer *layer;
   const struct ex_node *node; /* that it was made from; NULL: none (a copy that was put in) */
   const struct ex_node *norm; /* folded in; NULL: none */
+  bool adds;                  /* in[1], element by element, before the relu */
   bool relu;
   int32_t segment, n_in, in[EX_MAX_INPUTS], out; /* values */
   char name[EX_NAME_SIZE + 24];                  /* what its constants are called */

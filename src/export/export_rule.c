@@ -43,6 +43,31 @@ static void patience(const ex_policy *policy, struct ex_text *text) {
   whole(policy, "patience", "PATIENCE", text);
 }
 
+/* Of each exit but the last: bands of the confidence, and whether those in it leave. */
+static void bands(const ex_policy *policy, struct ex_text *text) {
+  json_t *values = values_of(policy);
+  const json_t *edge = json_object_get(values, "edge"), *right = json_object_get(values, "right");
+  double accuracy = json_number_value(json_object_get(values, "accuracy"));
+  size_t n = json_array_size(json_array_get(edge, 0));
+  if (values == NULL) text->failed = true;
+  ex__text_add(text,
+               "enum { BANDS = %zu };\nstatic const struct band {\n  float from;\n"
+               "  int leaves;\n} bands[][BANDS] = {\n",
+               n > 0 ? n : 1);
+  for (size_t p = 0; p < json_array_size(edge); p++) {
+    ex__text_add(text, "    {");
+    for (size_t i = 0; i < n; i++) {
+      double of_band = json_number_value(json_array_get(json_array_get(right, p), i));
+      ex__text_add(text, "%s%s{", i > 0 ? "," : "", i > 0 && i % 4 == 0 ? "\n     " : "");
+      ex__write_float(text, json_number_value(json_array_get(json_array_get(edge, p), i)));
+      ex__text_add(text, ", %d}", of_band >= accuracy);
+    }
+    ex__text_add(text, "},\n");
+  }
+  ex__text_add(text, n > 0 ? "};\n" : "    {{0, 0}}};\n");
+  json_decref(values);
+}
+
 static enum ex_status no_fallback(const ex_policy *policy, struct ex_error *err) {
   json_t *values = values_of(policy);
   bool fallback = json_is_true(json_object_get(values, "fallback"));
@@ -58,6 +83,7 @@ static const struct ex_export_rule rules[] = {
     {"margin", "rule_margin", NULL, thresholds},
     {"entropy", "rule_entropy", NULL, thresholds},
     {"patience", "rule_patience", NULL, patience},
+    {"pcee", "rule_pcee", NULL, bands},
     {"fixed", "rule_fixed", NULL, NULL},
 };
 

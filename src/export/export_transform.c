@@ -8,53 +8,91 @@
 
 /* ---- exit transforms -------------------------------------------------------- */
 
-static bool accumulates(const struct ex_transform *transform) {
-  return transform->kind == EX_TRANSFORM_ADDITIVE && transform->factor != 0;
+/* The kernel of a net's transform; NULL: heads answer as they are. */
+static const char *kernel_of(const struct ex_transform *transform) {
+  switch (transform->kind) {
+    case EX_TRANSFORM_ADDITIVE:
+      if (transform->factor != 0) return "transform_additive";
+      break;
+    case EX_TRANSFORM_PRODUCT: return "transform_product";
+    case EX_TRANSFORM_ENSEMBLE:
+      return transform->ensemble->mean == EX_MEAN_GEOMETRIC ? "transform_geometric"
+                                                            : "transform_arithmetic";
+    case EX_TRANSFORM_IDENTITY:
+    case EX_TRANSFORM_TEMPERATURE: break;
+  }
+  return transform->temperature.n > 0 ? "transform_temperature" : NULL;
 }
 
-enum ex_status ex__transform_check(const struct ex_export_plan *plan, struct ex_error *err) {
-  switch (plan->net->transform.kind) {
-    case EX_TRANSFORM_IDENTITY:
-    case EX_TRANSFORM_TEMPERATURE:
-    case EX_TRANSFORM_ADDITIVE: return EX_OK;
-    case EX_TRANSFORM_ENSEMBLE:
-    case EX_TRANSFORM_PRODUCT: break;
-  }
-  return ex__fail(err, EX_EUNSUPPORTED,
-                  "exit transform %s cannot be written as C; must be identity, temperature "
-                  "or additive",
-                  plan->net->transform.kind == EX_TRANSFORM_ENSEMBLE ? "ensemble" : "product");
+/* Outputs that are carried from exit to exit. */
+static int64_t state_of(const ex_net *net) {
+  const struct ex_transform *transform = &net->transform;
+  if (transform->kind == EX_TRANSFORM_ENSEMBLE) return (int64_t)net->n_points * net->n_outputs;
+  bool sums = transform->kind == EX_TRANSFORM_PRODUCT ||
+              (transform->kind == EX_TRANSFORM_ADDITIVE && transform->factor != 0);
+  return sums ? net->n_outputs : 0;
 }
 
 int64_t ex__transform_reserved(const ex_net *net) {
-  bool scaled = net->transform.temperature.n > 0, sums = accumulates(&net->transform);
-  return (int64_t)sizeof(float) * net->n_outputs * (sums ? 2 : scaled ? 1 : 0);
+  if (kernel_of(&net->transform) == NULL) return 0;
+  return (int64_t)sizeof(float) * (net->n_outputs + state_of(net));
+}
+
+static void write_list(const char *name, const struct ex_list *list, int32_t n,
+                       struct ex_text *text) {
+  ex__text_add(text, "static const float %s[] = {", name);
+  for (int32_t p = 0; p < n; p++) {
+    if (p > 0) ex__text_add(text, ", ");
+    ex__write_float(text, list->n > 0 ? list->value[p] : 1);
+  }
+  ex__text_add(text, "}; /* of each exit */\n");
+}
+
+/* Where in one table the rows of exits begin, and the table: factors, then biases. */
+static void write_rows(const struct ex_ensemble *ensemble, struct ex_text *text) {
+  ex__text_add(text, "\n/* Of each exit, where its row begins: a factor for every exit so far,"
+                     " then a bias for\n * every output; -1: it answers by itself. */\n"
+                     "static const int row_at[] = {");
+  int32_t at = 0;
+  for (int32_t p = 0; p < ensemble->n_points; p++) {
+    ex__text_add(text, "%s%d", p > 0 ? ", " : "", ensemble->row[p] != NULL ? (int)at : -1);
+    if (ensemble->row[p] != NULL) at += p + 1 + ensemble->n_outputs;
+  }
+  ex__text_add(text, "};\nstatic const float rows[] = {");
+  for (int32_t p = 0; p < ensemble->n_points; p++) {
+    if (ensemble->row[p] == NULL) continue;
+    for (int32_t i = 0; i < p + 1 + ensemble->n_outputs; i++) {
+      ex__text_add(text, "%s", i % 5 == 0 ? "\n    " : " ");
+      ex__write_float(text, ensemble->row[p][i]);
+      ex__text_add(text, ",");
+    }
+  }
+  ex__text_add(text, "\n    0};\n"); /* also where there is no row at all */
 }
 
 const char *ex__transform_write_constants(const struct ex_export_plan *plan, struct ex_text *text) {
   const struct ex_transform *transform = &plan->net->transform;
-  if (plan->reserved == 0) return NULL;
+  const char *kernel = kernel_of(transform);
+  if (kernel == NULL) return NULL;
   ex__text_add(text, "\n/* ---- the exit transform ---- */\n\n"
-                     "enum { ANSWER = 0 }; /* where in the work memory */\n"
-                     "static const float temperatures[] = {");
-  for (int32_t p = 0; p < plan->net->n_points; p++) {
-    if (p > 0) ex__text_add(text, ", ");
-    ex__write_float(text, transform->temperature.n > 0 ? transform->temperature.value[p] : 1);
-  }
-  ex__text_add(text, "}; /* of each exit */\n");
-  if (accumulates(transform)) {
+                     "enum { ANSWER = 0 }; /* where in the work memory */\n");
+  write_list("temperatures", &transform->temperature, plan->net->n_points, text);
+  if (transform->kind == EX_TRANSFORM_PRODUCT)
+    write_list("weights", &transform->weight, plan->net->n_points, text);
+  if (transform->kind == EX_TRANSFORM_ENSEMBLE) write_rows(transform->ensemble, text);
+  if (transform->kind == EX_TRANSFORM_ADDITIVE) {
     ex__text_add(text, "static const float additive_factor = ");
     ex__write_float(text, transform->factor);
     ex__text_add(text, ";\n");
   }
   ex__text_add(text, "\n");
-  return accumulates(transform) ? "transform_additive" : "transform_temperature";
+  return kernel;
 }
 
 void ex__transform_write_start(const struct ex_export_plan *plan, struct ex_text *text) {
-  int n = (int)plan->net->n_outputs;
-  if (accumulates(&plan->net->transform))
-    ex__text_add(text, "  for (int i = 0; i < %d; i++) work[%d + i] = 0;\n", n, n);
+  if (state_of(plan->net) > 0)
+    ex__text_add(text, "  for (int i = 0; i < %lld; i++) work[%d + i] = 0;\n",
+                 (long long)state_of(plan->net), (int)plan->net->n_outputs);
 }
 
 void ex__transform_write_call(const struct ex_export_plan *plan, struct ex_text *text) {
@@ -62,7 +100,7 @@ void ex__transform_write_call(const struct ex_export_plan *plan, struct ex_text 
   ex__text_add(text,
                "    transform(p, net->work + exits[p].outputs, %d, net->work + %d,\n"
                "              net->work + ANSWER);\n",
-               n, accumulates(&plan->net->transform) ? n : 0);
+               n, state_of(plan->net) > 0 ? n : 0);
 }
 
 /* ---- pre-processing --------------------------------------------------------- */

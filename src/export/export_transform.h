@@ -8,8 +8,6 @@
 
 #include "export/export_plan.h"
 
-/* Refuses by name what has no kernel. */
-enum ex_status ex__transform_check(const struct ex_export_plan *plan, struct ex_error *err);
 /* Bytes in front of the work memory: the answer, and what is carried from exit to
  * exit; 0 where heads answer as they are. */
 int64_t ex__transform_reserved(const ex_net *net);

@@ -168,8 +168,10 @@ void ex__write_layer(struct ex_writer *writer, const struct ex_layer_step *step,
 void ex__write_call(const struct ex_writer *writer, const struct ex_layer_step *step,
                     const char *kernel) {
   ex__text_add(writer->text, "  %s(&%s_layer, ", kernel, step->name);
-  ex__write_place(writer, step->in[0]);
-  ex__text_add(writer->text, ", ");
+  for (int32_t k = 0; k < step->n_in; k++) {
+    ex__write_place(writer, step->in[k]);
+    ex__text_add(writer->text, ", ");
+  }
   ex__write_place(writer, step->out);
   ex__text_add(writer->text, ");\n");
 }

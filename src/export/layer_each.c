@@ -151,14 +151,7 @@ static void blend_int8_constants(struct ex_writer *writer, const struct ex_layer
 }
 
 static void add_int8_call(struct ex_writer *writer, const struct ex_layer_step *step) {
-  ex__text_add(writer->text, "  add(&%s_layer", step->name);
-  for (int32_t k = 0; k < 2; k++) {
-    ex__text_add(writer->text, ", ");
-    ex__write_place(writer, step->in[k]);
-  }
-  ex__text_add(writer->text, ", ");
-  ex__write_place(writer, step->out);
-  ex__text_add(writer->text, ");\n");
+  ex__write_call(writer, step, "add");
 }
 
 static void blend_call(struct ex_writer *writer, const struct ex_layer_step *step) {

@@ -136,8 +136,18 @@ static void conv_constants(struct ex_writer *writer, const struct ex_layer_step 
   ex__text_clear(&geometry);
 }
 
+/* Without a residual there is none to point at. */
 static void conv_call(struct ex_writer *writer, const struct ex_layer_step *step) {
-  ex__write_call(writer, step, "conv2d");
+  ex__text_add(writer->text, "  conv2d(&%s_layer, ", step->name);
+  ex__write_place(writer, step->in[0]);
+  ex__text_add(writer->text, ", ");
+  if (step->adds)
+    ex__write_place(writer, step->in[1]);
+  else
+    ex__text_add(writer->text, "NULL");
+  ex__text_add(writer->text, ", ");
+  ex__write_place(writer, step->out);
+  ex__text_add(writer->text, ");\n");
 }
 
 static void linear_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
@@ -160,7 +170,7 @@ static void logits_call(struct ex_writer *writer, const struct ex_layer_step *st
 extern const struct ex_layer ex__layer_conv2d, ex__layer_linear;
 const struct ex_layer ex__layer_conv2d = {
     .op = "conv2d",
-    .flags = EX_LAYER_TAKES_NORM | EX_LAYER_TAKES_RELU,
+    .flags = EX_LAYER_TAKES_NORM | EX_LAYER_TAKES_RELU | EX_LAYER_TAKES_ADD,
     .check = ex__product_check,
     .form[EX_FLOAT] = {"float_conv2d", conv_constants, conv_call},
     .form[EX_INT8] = {"int8_conv2d", ex__conv2d_int8_constants, conv_call},

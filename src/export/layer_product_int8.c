@@ -108,10 +108,21 @@ static void write_layer(struct ex_writer *writer, const struct ex_layer_step *st
                   step->name, step->name, step->name, step->name);
 }
 
+/* What one unit of the residual is in units of the output. */
+static void add_residual(const struct ex_export_plan *plan, const struct ex_layer_step *step,
+                         struct ex_text *text) {
+  const struct ex_quantum *out = &ex__layer_out(plan, step)->quantum, *residual = out;
+  if (step->adds) residual = &ex__layer_in(plan, step, 1)->quantum;
+  struct ex_multiplier m = ex__multiplier_of(residual->scale / out->scale);
+  ex__text_add(text, ",\n    .residual_zero = %d, .residual_multiplier = %d, .residual_shift = %d",
+               (int)residual->zero, (int)m.multiplier, (int)m.shift);
+}
+
 void ex__conv2d_int8_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
   struct ex_text geometry = {0};
   write_rows(writer, step);
   ex__product_geometry(writer, step, &geometry);
+  add_residual(writer->plan, step, &geometry);
   if (!geometry.failed) write_layer(writer, step, "conv2d", geometry.data);
   writer->text->failed |= geometry.failed;
   ex__text_clear(&geometry);

@@ -5,6 +5,8 @@
 #ifndef EX_EXPORT_KERNELS_FLOAT_CONV2D_H
 #define EX_EXPORT_KERNELS_FLOAT_CONV2D_H
 
+#include <stddef.h>
+
 #include "export/kernels/float_dot.h"
 #include "export/kernels/kernel_span.h"
 
@@ -37,6 +39,7 @@ static float conv2d_at(const struct conv2d *c, const float *in, int top, int lef
   const float *weight = c->weight + channel * c->kernel_h * c->kernel_w * depth;
   float sum = c->bias[channel];
   in += channel / (c->out_channels / c->groups) * depth; /* its group */
+  if (columns.first >= columns.end) return sum;          /* all of the kernel lies in the padding */
   for (int k = rows.first; k < rows.end; k++) {
     const int at = (top + k * c->dilation) * c->width + left + columns.first * c->dilation;
     sum = conv2d_row(c, in + at * c->channels, weight + (k * c->kernel_w + columns.first) * depth,
@@ -45,15 +48,17 @@ static float conv2d_at(const struct conv2d *c, const float *in, int top, int lef
   return sum;
 }
 
-/* in [height][width][channels] to out [out_height][out_width][out_channels] */
-static void conv2d(const struct conv2d *c, const float *in, float *out) {
+/* in [height][width][channels] to out [out_height][out_width][out_channels]; residual,
+ * NULL or as out and possibly the same, is added before the relu. */
+static void conv2d(const struct conv2d *c, const float *in, const float *residual, float *out) {
   for (int y = 0; y < c->out_height; y++)
     for (int x = 0; x < c->out_width; x++) {
       const int top = y * c->stride - c->pad_h, left = x * c->stride - c->pad_w;
       const struct span rows = span_of(top, c->kernel_h, c->dilation, c->height);
       const struct span columns = span_of(left, c->kernel_w, c->dilation, c->width);
       for (int channel = 0; channel < c->out_channels; channel++) {
-        const float sum = conv2d_at(c, in, top, left, rows, columns, channel);
+        float sum = conv2d_at(c, in, top, left, rows, columns, channel);
+        if (residual != NULL) sum += *residual++;
         *out++ = c->relu && sum < 0 ? 0 : sum;
       }
     }

@@ -5,6 +5,8 @@
 #ifndef EX_EXPORT_KERNELS_INT8_CONV2D_H
 #define EX_EXPORT_KERNELS_INT8_CONV2D_H
 
+#include <stddef.h>
+
 #include "export/kernels/int8_dot.h"
 #include "export/kernels/int8_requantise.h"
 #include "export/kernels/kernel_span.h"
@@ -13,6 +15,9 @@ struct conv2d {
   int height, width, channels; /* of the input */
   int out_height, out_width, out_channels;
   int kernel_h, kernel_w, stride, pad_h, pad_w, dilation, groups;
+  int residual_zero;           /* its unit over the output's is residual_multiplier */
+  int32_t residual_multiplier; /* / 2^residual_shift */
+  int residual_shift;
   int in_zero, out_zero, low; /* low: the least output, which is zero behind a relu */
   const int8_t *weight;       /* [out_channels][kernel_h][kernel_w][channels / groups] */
   const int32_t *bias;        /* [out_channels], in units of the sums */
@@ -41,6 +46,7 @@ static int32_t conv2d_at(const struct conv2d *c, const int8_t *in, int top, int 
   const int8_t *weight = c->weight + channel * c->kernel_h * c->kernel_w * depth;
   int32_t sum = c->bias[channel];
   in += channel / (c->out_channels / c->groups) * depth; /* its group */
+  if (columns.first >= columns.end) return sum;          /* all of the kernel lies in the padding */
   for (int k = rows.first; k < rows.end; k++) {
     const int at = (top + k * c->dilation) * c->width + left + columns.first * c->dilation;
     sum = conv2d_row(c, in + at * c->channels, weight + (k * c->kernel_w + columns.first) * depth,
@@ -49,8 +55,9 @@ static int32_t conv2d_at(const struct conv2d *c, const int8_t *in, int top, int 
   return sum;
 }
 
-/* in [height][width][channels] to out [out_height][out_width][out_channels] */
-static void conv2d(const struct conv2d *c, const int8_t *in, int8_t *out) {
+/* in [height][width][channels] to out [out_height][out_width][out_channels]; residual,
+ * NULL or as out and possibly the same, is added before the relu. */
+static void conv2d(const struct conv2d *c, const int8_t *in, const int8_t *residual, int8_t *out) {
   for (int y = 0; y < c->out_height; y++)
     for (int x = 0; x < c->out_width; x++) {
       const int top = y * c->stride - c->pad_h, left = x * c->stride - c->pad_w;
@@ -58,8 +65,11 @@ static void conv2d(const struct conv2d *c, const int8_t *in, int8_t *out) {
       const struct span columns = span_of(left, c->kernel_w, c->dilation, c->width);
       for (int channel = 0; channel < c->out_channels; channel++) {
         const int32_t sum = conv2d_at(c, in, top, left, rows, columns, channel);
-        *out++ = clamped(c->out_zero + requantise(sum, c->multiplier[channel], c->shift[channel]),
-                         c->low);
+        int32_t value = c->out_zero + requantise(sum, c->multiplier[channel], c->shift[channel]);
+        if (residual != NULL)
+          value +=
+              requantise(*residual++ - c->residual_zero, c->residual_multiplier, c->residual_shift);
+        *out++ = clamped(value, c->low);
       }
     }
 }

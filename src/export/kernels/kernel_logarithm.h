@@ -8,10 +8,10 @@
 
 #include "export/kernels/kernel_exponential.h"
 
-/* ln x to 3e-7, x > 0 and not subnormal. */
+/* ln x to 3e-7, x > 0. */
 static float logarithm(float x) {
-  union float_bits part = {x};
-  int k = (int)(part.bits >> 23) - 127;
+  union float_bits part = {x < 0x1p-126f ? x * 0x1p24f : x};
+  int k = (int)(part.bits >> 23) - (x < 0x1p-126f ? 127 + 24 : 127);
   part.bits = (part.bits & 0x7fffff) | 0x3f800000; /* [1, 2) */
   if (part.value > 0x1.6a09e6p+0f) {
     part.value *= 0.5f;
