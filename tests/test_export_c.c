@@ -353,8 +353,8 @@ static void with_bands(ex_model *model) {
   const struct ex_list *half = ex__policy_thresholds_of(&policy);
   json_t *learned =
       json_pack("{s:s, s:{s:f, s:i, s:[[f, f, f], [f, f, f]], s:[[f, f, f], [f, f, f]]}}", "name",
-                "pcee", "values", "accuracy", 0.7, "bins", 3, "edge", 0.0, half->value[0], 1.0, 0.0,
-                half->value[1], 1.0, "right", 0.1, 0.9, 0.5, 0.1, 0.7, 0.2);
+                "pcee", "values", "accuracy", 0.7, "bins", 3, "edge", 0.0, half->value[0] + 1e-3,
+                1.0, 0.0, half->value[1] + 1e-3, 1.0, "right", 0.1, 0.9, 0.5, 0.1, 0.7, 0.2);
   assert_non_null(learned);
   assert_ok(ex__policy_from_json(learned, 3, 10, &policy, &err), &err);
   json_decref(learned);
