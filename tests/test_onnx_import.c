@@ -158,7 +158,7 @@ static void one_of_several_outputs(void **state) {
   small();
   fixture_output("r");
   fixture_node("Relu", "y", "r");
-  refused(EX_EUNSUPPORTED, "2 outputs; one must be named with --output: y, r");
+  refused(EX_EUNSUPPORTED, "2 outputs; one must be named with --exit: y, r");
   assert_refused(fixture_import(&none, &net, &report, &err), EX_ENOTFOUND, &err,
                  "output \"q\" is unknown; must be one of y, r");
   assert_ok(fixture_import(&first, &net, &report, &err), &err);

@@ -82,8 +82,10 @@ static enum ex_status read_statistics(const struct options *options, const struc
   bool fits = (n_mean == 1 || n_mean == n) && (n_deviation == 1 || n_deviation == n) &&
               (n == 1 || n == channels);
   if (!fits)
-    return ex__fail(err, EX_EINVAL, "--mean and --deviation must have 1 number, or %d each",
-                    (int)channels);
+    return ex__fail(err, EX_EINVAL,
+                    "--mean has %d numbers and --deviation %d; each must have 1, or one per "
+                    "channel of the input, %d",
+                    (int)n_mean, (int)n_deviation, (int)channels);
   for (int32_t i = 0; i < n; i++) {
     if (n_mean == 1) out->mean[i] = out->mean[0];
     if (n_deviation == 1) out->deviation[i] = out->deviation[0];

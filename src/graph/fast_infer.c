@@ -191,7 +191,9 @@ static void describe(const ex_program *program, struct ex_text *text) {
   for (int32_t s = 0; s < fast->n_steps; s++) {
     const struct fast_step *step = &fast->steps[s];
     const char *by = step->op != NULL ? ex__dnn_op_implementation(step->op) : fast->kernels->name;
-    if (step->kind == &ex__fast_twin || step->kind == &ex__fast_nothing) by = "any processor";
+    if (step->kind == &ex__fast_twin || step->kind == &ex__fast_nothing ||
+        step->kind == &ex__fast_elements)
+      by = "any processor";
     ex__text_add(text, "%-24s %-16s %s%s%s, %s (%s), %" PRId64 " multiply-adds\n", step->node->name,
                  step->node->op->name, step->norm != NULL ? "+ batch_norm " : "",
                  step->residual >= 0 ? "+ add " : "", step->relu ? "+ relu" : "", step->kind->name,

@@ -122,8 +122,8 @@ void ex__fast_choose_kind(const struct fast *fast, struct fast_step *step);
 bool ex__fast_winograd_can(const struct fast *fast, const struct fast_step *step);
 /* Whether the planar kernels can do this convolution. */
 bool ex__fast_planar_can(const struct ex_node *node, const struct ex_shape *in);
-extern const struct fast_kind ex__fast_nothing, ex__fast_twin, ex__fast_conv_planar,
-    ex__fast_conv_lanes, ex__fast_conv_winograd, ex__fast_linear;
+extern const struct fast_kind ex__fast_nothing, ex__fast_twin, ex__fast_elements,
+    ex__fast_conv_planar, ex__fast_conv_lanes, ex__fast_conv_winograd, ex__fast_linear;
 
 /* One sample of a value of rank 3, from channels last (pixel_step apart) to plain and back. */
 void ex__fast_to_plain(const struct ex_shape *shape, const float *in, int64_t pixel_step,

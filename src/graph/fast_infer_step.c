@@ -125,6 +125,29 @@ static const struct fast_kind add_kind = {
 static const struct fast_kind mul_kind = {.name = "mul", .run = run_mul, .writes_parts = true};
 static const struct fast_kind relu_kind = {.name = "relu", .run = run_relu, .writes_parts = true};
 
+/* A twin of single elements knows no layout: it runs where the rows lie. */
+static void run_elements(const struct fast *fast, const struct fast_step *step,
+                         const struct fast_run *run) {
+  struct ex_node node = *step->node;
+  for (int32_t b = 0; b < fast->batch; b++) {
+    struct ex_rows rows = rows_of(fast, step, run, b);
+    struct ex_op_call call = {.node = &node, .batch = 1};
+    if (rows.n_rows > 1 && rows.out_step == rows.n && rows.in_step[0] == rows.n) {
+      rows.n *= rows.n_rows; /* at most EX_MAX_COUNT, as the value has */
+      rows.n_rows = 1;
+    }
+    node.shape = (struct ex_shape){1, {(int32_t)rows.n}};
+    for (int64_t r = 0; r < rows.n_rows; r++) {
+      call.in[0] = rows.in[0] + r * rows.in_step[0];
+      call.out = rows.out + r * rows.out_step;
+      node.op->forward(&call);
+    }
+  }
+}
+
+const struct fast_kind ex__fast_elements = {
+    .name = "elements", .run = run_elements, .writes_parts = true};
+
 /* ---- copies ---------------------------------------------------------------------- */
 
 /* Copies `channels` channels of one sample between two values of one layout. */
@@ -420,11 +443,21 @@ void ex__fast_choose_kind(const struct fast *fast, struct fast_step *step) {
   static const struct {
     const char *op;
     const struct fast_kind *kind;
-  } known[] = {
-      {"add", &add_kind},           {"mul", &mul_kind},           {"relu", &relu_kind},
-      {"concat", &concat_kind},     {"slice", &slice_kind},       {"batch_norm", &norm_kind},
-      {"max_pool", &max_pool_kind}, {"avg_pool", &avg_pool_kind}, {"reshape", &copy_kind},
-      {"dropout", &copy_kind},      {"linear", &ex__fast_linear}, {"global_avg_pool", &means_kind}};
+  } known[] = {{"add", &add_kind},
+               {"mul", &mul_kind},
+               {"relu", &relu_kind},
+               {"concat", &concat_kind},
+               {"slice", &slice_kind},
+               {"batch_norm", &norm_kind},
+               {"max_pool", &max_pool_kind},
+               {"avg_pool", &avg_pool_kind},
+               {"reshape", &copy_kind},
+               {"dropout", &copy_kind},
+               {"linear", &ex__fast_linear},
+               {"global_avg_pool", &means_kind},
+               {"function", &ex__fast_elements},
+               {"sigmoid", &ex__fast_elements},
+               {"gelu", &ex__fast_elements}};
   const char *op = step->node->op->name;
   step->kind = &ex__fast_twin;
   if (strcmp(op, "conv2d") == 0) {

@@ -69,9 +69,44 @@ static const struct {
                  ROW(softplus),        ROW(softsign),   ROW(root),           ROW(hyperbolic),
                  ROW(thresholded_relu)};
 
+/* Those that networks for small devices have behind every convolution, as loops
+ * that vectorise; false: none of them. */
+static bool forward_simple(const struct ex_function *attr, const ex_real *x, ex_real *y,
+                           int64_t n) {
+  ex_real a = (ex_real)attr->a, b = (ex_real)attr->b;
+  switch (attr->kind) {
+    case EX_FUNCTION_AFFINE:
+      for (int64_t i = 0; i < n; i++) y[i] = a * x[i] + b;
+      return true;
+    case EX_FUNCTION_CLIP:
+      for (int64_t i = 0; i < n; i++) {
+        ex_real low = x[i] < a ? a : x[i];
+        y[i] = low > b ? b : low;
+      }
+      return true;
+    case EX_FUNCTION_LEAKY_RELU:
+      for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0 ? a * x[i] : x[i];
+      return true;
+    case EX_FUNCTION_HARD_SIGMOID:
+      for (int64_t i = 0; i < n; i++) {
+        ex_real low = a * x[i] + b < 0 ? 0 : a * x[i] + b;
+        y[i] = low > 1 ? 1 : low;
+      }
+      return true;
+    case EX_FUNCTION_HARD_SWISH:
+      for (int64_t i = 0; i < n; i++) {
+        ex_real low = x[i] < -3 ? 0 : x[i] + 3, gate = low > 6 ? 6 : low;
+        y[i] = x[i] * gate / 6;
+      }
+      return true;
+    default: return false;
+  }
+}
+
 static void forward(const struct ex_op_call *call) {
   const struct ex_function *attr = call->node->attr;
   int64_t n = ex__call_count(call);
+  if (forward_simple(attr, call->in[0], call->out, n)) return;
   for (int64_t i = 0; i < n; i++)
     call->out[i] = (ex_real)functions[attr->kind].value((double)call->in[0][i], attr->a, attr->b);
 }

@@ -65,7 +65,7 @@ static enum ex_status list_outputs(struct import *import, const char *wanted) {
   }
   if (wanted == NULL)
     return ex__fail(import->err, EX_EUNSUPPORTED,
-                    "%zu outputs; one must be named with --output: %s", import->graph->n_output,
+                    "%zu outputs; one must be named with --exit: %s", import->graph->n_output,
                     names);
   return ex__fail(import->err, EX_ENOTFOUND, "output \"%.40s\" is unknown; must be one of %s",
                   wanted, names);

@@ -106,7 +106,9 @@ static void clean_name(const char *from, char *to, size_t size) {
 static enum ex_status name_layer(struct ex_onnx_map *map, int32_t k_weight, char name[64]) {
   const Onnx__NodeProto *node = map->call->node;
   char given[48] = "";
-  if (k_weight >= 0 && map->call->in[k_weight]->source != NULL)
+  /* PyTorch calls what it folded itself onnx::Conv_12. */
+  if (k_weight >= 0 && map->call->in[k_weight]->source != NULL &&
+      strncmp(node->input[k_weight], "onnx::", 6) != 0)
     clean_name(node->input[k_weight], given, sizeof given);
   if (given[0] == '\0' && node->name != NULL) clean_name(node->name, given, sizeof given);
   if (given[0] == '\0') clean_name(node->op_type, given, sizeof given);
