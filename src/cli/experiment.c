@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * cli/experiment: two results of cli/store: the trained network, and what came of
- * it calibrated and evaluated. Runs that differ in the latter train once.
+ * it calibrated and evaluated. Runs that differ in the latter train once. A run that
+ * names others ("join") takes their networks, joined, from cheap to dear.
  */
 #include "cli/experiment.h"
 
@@ -15,6 +16,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "cli/calibration.h"
+#include "cli/joining.h"
 #include "cli/open.h"
 #include "cli/store.h"
 #include "cli/training.h"
@@ -26,9 +28,10 @@ enum { MAX_RULES = 16, MAX_EXECUTABLE = 1 << 30, TIMED_SAMPLES = 1000 };
 struct work {
   const struct experiment *experiment;
   const json_t *run;
-  json_t *of; /* all that the run depends on */
+  json_t *of;       /* all that the run depends on */
+  json_t *networks; /* what its network depends on, or each of those that it joins */
   bool wait;
-  char trained[STORE_PATH]; /* file of the network as training left it */
+  char trained[STORE_PATH]; /* file of the network as training left it, or joined */
   const char *model;        /* file of the calibrated network, where the run calibrates */
 };
 
@@ -65,18 +68,51 @@ static json_t *calibration(const struct experiment *experiment, const json_t *ru
   return own == NULL ? json_false() : json_incref(own);
 }
 
+/* Of a run that trains: a new element of work->networks. */
+static enum ex_status describe_network(struct work *work, const char *name, const json_t *run,
+                                       const char *build, struct ex_error *err) {
+  const struct experiment *experiment = work->experiment;
+  const char *recipe;
+  if (run == NULL)
+    return ex__fail(err, EX_EINVAL, "run \"%.64s\": joins \"%.64s\"; must be a run of this entry",
+                    experiment->run, name);
+  EX_TRY(ex__json_string(run, "recipe", "catalogue entry", &recipe, err));
+  json_t *network = json_pack("{s:s, s:o, s:I, s:i, s:s}", "recipe", recipe, "set",
+                              settings(experiment, run), "seed", (json_int_t)experiment->seed,
+                              "threads", (int)experiment->threads, "build", build);
+  if (network == NULL || json_array_append_new(work->networks, network) != 0)
+    return ex__fail(err, EX_ENOMEM, "reproduce: out of memory");
+  return EX_OK;
+}
+
+static enum ex_status describe_networks(struct work *work, const char *build,
+                                        struct ex_error *err) {
+  const json_t *join = json_object_get(work->run, "join"), *name;
+  const json_t *runs = json_object_get(work->experiment->reproduction, "runs");
+  size_t i;
+  work->networks = json_array();
+  if (join == NULL) return describe_network(work, work->experiment->run, work->run, build, err);
+  if (json_array_size(join) < 2 || json_array_size(join) > EX_MAX_POINTS)
+    return ex__fail(err, EX_EINVAL, "run \"%.64s\": \"join\" must name 2 to %d runs",
+                    work->experiment->run, EX_MAX_POINTS);
+  json_array_foreach(join, i, name) {
+    const char *text = json_is_string(name) ? json_string_value(name) : "";
+    EX_TRY(describe_network(work, text, json_object_get(runs, text), build, err));
+  }
+  return EX_OK;
+}
+
 static enum ex_status describe(struct work *work, struct ex_error *err) {
   const struct experiment *experiment = work->experiment;
   char build[128];
   EX_TRY(describe_build(build, err));
-  const char *recipe;
-  EX_TRY(ex__json_string(work->run, "recipe", "catalogue entry", &recipe, err));
-  work->of =
-      json_pack("{s:s, s:o, s:o, s:I, s:i, s:b, s:s}", "recipe", recipe, "set",
-                settings(experiment, work->run), "calibrate", calibration(experiment, work->run),
-                "seed", (json_int_t)experiment->seed, "threads", (int)experiment->threads, "quick",
-                (int)experiment->quick, "build", build);
+  EX_TRY(describe_networks(work, build, err));
+  bool joins = json_object_get(work->run, "join") != NULL;
+  work->of = joins ? json_object() : json_copy(json_array_get(work->networks, 0));
   if (work->of == NULL) return ex__fail(err, EX_ENOMEM, "reproduce: out of memory");
+  if (joins) json_object_set(work->of, "join", work->networks);
+  json_object_set_new(work->of, "calibrate", calibration(experiment, work->run));
+  json_object_set_new(work->of, "quick", json_boolean(experiment->quick));
   static const char *const extras[] = {"rules", "keep"};
   for (size_t i = 0; i < sizeof extras / sizeof *extras; i++) {
     json_t *extra = json_object_get(work->run, extras[i]);
@@ -103,22 +139,31 @@ static enum ex_status read_set(const struct work *work, const json_t *texts,
   return EX_OK;
 }
 
-/* A store_maker, whose context is the work. */
+/* One of the networks of a run. */
+struct network {
+  const struct work *work;
+  const json_t *of;
+  const char *name; /* of the run that it is */
+};
+
+/* A store_maker, whose context is the network. */
 static enum ex_status train(void *context, const char *model, json_t **training,
                             struct ex_error *err) {
-  const struct work *work = context;
-  if (work->experiment->announce)
-    fprintf(stderr, "== %s, seed %d\n", work->experiment->run, (int)work->experiment->seed);
+  const struct network *network = context;
+  const struct experiment *experiment = network->work->experiment;
+  if (experiment->announce)
+    fprintf(stderr, "== %s, seed %d\n", network->name, (int)experiment->seed);
   struct assignments set;
-  EX_TRY(read_set(work, json_object_get(work->of, "set"), &set, err));
-  const struct training_job job = {.recipe = json_string_value(json_object_get(work->of, "recipe")),
+  EX_TRY(read_set(network->work, json_object_get(network->of, "set"), &set, err));
+  const struct training_job job = {.recipe =
+                                       json_string_value(json_object_get(network->of, "recipe")),
                                    .set = &set,
                                    .output = model,
                                    .checkpoint_seconds = 60,
                                    .resume = true,
-                                   .seed = work->experiment->seed,
-                                   .threads = work->experiment->threads,
-                                   .progress = work->experiment->progress};
+                                   .seed = experiment->seed,
+                                   .threads = experiment->threads,
+                                   .progress = experiment->progress};
   json_t *summary;
   EX_TRY(training_run(&job, &summary, err));
   *training = json_incref(json_object_get(summary, "training"));
@@ -127,23 +172,74 @@ static enum ex_status train(void *context, const char *model, json_t **training,
 }
 
 /* *training: NULL where another process trains this network, and we do not wait. */
-static enum ex_status find_trained(struct work *work, json_t **training, struct ex_error *err) {
-  static const char *const parts[] = {"recipe", "set", "seed", "threads", "build"};
-  json_t *of = json_object();
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-    json_object_set(of, parts[i], json_object_get(work->of, parts[i]));
-  const struct store_job job = {work->experiment->folder, of, work->wait, train, work};
-  enum ex_status status = store_get(&job, training, work->trained, err);
-  if (status == EX_OK && *training != NULL && access(work->trained, R_OK) != 0) {
+static enum ex_status find_network(struct network *network, char file[STORE_PATH],
+                                   json_t **training, struct ex_error *err) {
+  const struct work *work = network->work;
+  const struct store_job job = {work->experiment->folder, network->of, work->wait, train, network};
+  enum ex_status status = store_get(&job, training, file, err);
+  if (status == EX_OK && *training != NULL && access(file, R_OK) != 0) {
     status = ex__fail(err, EX_ENOTFOUND,
                       "%s: the network of a finished training is gone; delete "
                       "the .json beside it too",
-                      work->trained);
+                      file);
     json_decref(*training);
     *training = NULL;
   }
-  json_decref(of);
   return status;
+}
+
+struct found {
+  char file[EX_MAX_POINTS][STORE_PATH];
+  const char *files[EX_MAX_POINTS];
+};
+
+/* All that a run joins; *training: {steps: of all, networks: [each]}, or NULL. */
+static enum ex_status find_networks(const struct work *work, struct found *found, json_t **training,
+                                    struct ex_error *err) {
+  const json_t *names = json_object_get(work->run, "join"), *of;
+  json_t *list = json_array(), *one = NULL;
+  json_int_t steps = 0;
+  size_t i;
+  json_array_foreach(work->networks, i, of) {
+    struct network network = {work, of, json_string_value(json_array_get(names, i))};
+    enum ex_status status = find_network(&network, found->file[i], &one, err);
+    if (status != EX_OK || one == NULL) {
+      json_decref(list);
+      return status;
+    }
+    found->files[i] = found->file[i];
+    steps += json_integer_value(json_object_get(one, "steps"));
+    json_object_del(one, "epochs");
+    json_array_append_new(list, one);
+  }
+  *training = json_pack("{s:I, s:o}", "steps", steps, "networks", list);
+  return EX_OK;
+}
+
+/* `model`: a name of the run's own. The joined network lies beside it. */
+static enum ex_status find_joined(struct work *work, const char *model, json_t **training,
+                                  struct ex_error *err) {
+  struct found *found = ex__calloc(1, sizeof *found);
+  if (found == NULL) return ex__fail(err, EX_ENOMEM, "reproduce: out of memory");
+  json_t *summary = NULL;
+  enum ex_status status = find_networks(work, found, training, err);
+  if (status == EX_OK && *training != NULL) {
+    snprintf(work->trained, sizeof work->trained, "%.*s.joined", (int)sizeof work->trained - 8,
+             model);
+    status = joining_run(found->files, (int32_t)json_array_size(work->networks), work->trained,
+                         &summary, err);
+  }
+  json_decref(summary);
+  ex__free(found);
+  return status;
+}
+
+static enum ex_status find_trained(struct work *work, const char *model, json_t **training,
+                                   struct ex_error *err) {
+  *training = NULL;
+  if (json_object_get(work->run, "join") != NULL) return find_joined(work, model, training, err);
+  struct network network = {work, json_array_get(work->networks, 0), work->experiment->run};
+  return find_network(&network, work->trained, training, err);
 }
 
 /* Of an entry's "calibrate": "risk", with "risk-of", "form", "confidence" as on the command line. */
@@ -288,11 +384,13 @@ static enum ex_status make(void *context, const char *model, json_t **evaluation
                            struct ex_error *err) {
   struct work *work = context;
   json_t *training;
-  EX_TRY(find_trained(work, &training, err));
-  if (training == NULL) return EX_OK;
-  work->model = model;
-  enum ex_status status = calibrate_and_evaluate(work, evaluation, err);
-  if (status == EX_OK) slim(work, *evaluation, training);
+  enum ex_status status = find_trained(work, model, &training, err);
+  if (status == EX_OK && training != NULL) {
+    work->model = model;
+    status = calibrate_and_evaluate(work, evaluation, err);
+    if (status == EX_OK) slim(work, *evaluation, training);
+    if (json_object_get(work->run, "join") != NULL) unlink(work->trained);
+  }
   json_decref(training);
   return status;
 }
@@ -308,5 +406,6 @@ enum ex_status experiment_run(const struct experiment *experiment, bool wait, js
   const struct store_job job = {experiment->folder, work.of, wait, make, &work};
   if (status == EX_OK) status = store_get(&job, evaluation, NULL, err);
   json_decref(work.of);
+  json_decref(work.networks);
   return status;
 }
