@@ -4,10 +4,20 @@
  */
 #include <math.h>
 
-#include "tests/engine_fixture.h"
+#include "tests/joined_fixture.h"
 
 static int setup(void **state) {
   *state = fixture_new();
+  return 0;
+}
+
+static int setup_joined(void **state) {
+  *state = fixture_new_of(joined_nets(), (struct ex_preprocess){false, 1, {0}, {1}});
+  return 0;
+}
+
+static int setup_detour(void **state) {
+  *state = fixture_new_of(detour_net(), (struct ex_preprocess){true, 1, {0.5}, {0.16}});
   return 0;
 }
 
@@ -43,12 +53,9 @@ static void straight_runs_cost_the_direct_way(void **state) {
   ex_engine_free(engine);
 }
 
-static int64_t macs_of(const struct fixture *f, int32_t point, uint32_t heads) {
-  int64_t macs = 0;
-  for (int32_t s = 0; s <= f->trace->stage[point]; s++) macs += f->trace->cost.body_macs[s];
-  for (int32_t p = 0; p <= point; p++)
-    if (heads >> p & 1) macs += f->trace->cost.head_macs[p];
-  return macs;
+static int64_t macs_of(const struct fixture *f, uint32_t bodies, uint32_t heads) {
+  return ex__sum_over(f->trace->cost.body_macs, bodies) +
+         ex__sum_over(f->trace->cost.head_macs, heads);
 }
 
 /* Whatever the steps, each exit's answer is the straight run's, each body and
@@ -63,16 +70,17 @@ static void resuming_repeats_nothing(void **state) {
   for (uint32_t steps = 1; steps < 1u << N_POINTS; steps++) {
     int32_t sample = (int32_t)steps;
     int64_t executed = 0;
-    uint32_t heads = 0;
+    uint32_t bodies = 0, heads = 0;
     assert_int_equal(ex_engine_begin(engine, f->x[sample]), EX_OK);
     for (int32_t p = 0; p < N_POINTS; p++) {
       if ((steps >> p & 1) == 0) continue;
+      bodies |= f->trace->bodies[p];
       heads |= f->trace->closure[p];
       for (int32_t again = 0; again < 2; again++) {
         assert_int_equal(ex_engine_advance(engine, p, &result), EX_OK);
         executed += ex__engine_ledger(engine)->executed;
         assert_trace_answer(f, sample, p, &result);
-        assert_int_equal(result.macs, macs_of(f, p, heads));
+        assert_int_equal(result.macs, macs_of(f, bodies, heads));
         assert_int_equal(executed, result.macs);
       }
       assert_int_equal(ex_engine_run(engine, f->x[0], &stranger), EX_OK);
@@ -116,8 +124,9 @@ static void budget_ends_it(void **state) {
   const struct fixture *f = *state;
   ex_engine *engine = fixture_engine(f, NULL, 1, true);
   const struct ex_cost *cost = ex__engine_cost(engine);
-  int64_t first = cost->body_ns[0] + cost->head_ns[0];
-  int64_t second = cost->body_ns[1] + cost->body_ns[2] + cost->head_ns[1];
+  const uint32_t *bodies = f->trace->bodies;
+  int64_t first = ex__sum_over(cost->body_ns, bodies[0]) + cost->head_ns[0];
+  int64_t second = ex__sum_over(cost->body_ns, bodies[1] & ~bodies[0]) + cost->head_ns[1];
   assert_true(first > 0 && second > 0);
   struct ex_result result = {0};
   assert_int_equal(ex_engine_begin(engine, f->x[0]), EX_OK);
@@ -183,5 +192,7 @@ int main(void) {
       cmocka_unit_test(policy_ends_it),
       cmocka_unit_test(not_finite_keeps_the_last_that_was),
   };
-  return cmocka_run_group_tests(tests, setup, teardown);
+  int failed = cmocka_run_group_tests(tests, setup, teardown);
+  failed += cmocka_run_group_tests_name("joined", tests, setup_joined, teardown);
+  return failed + cmocka_run_group_tests_name("detour", tests, setup_detour, teardown);
 }

@@ -257,6 +257,46 @@ static void too_few_and_too_many_are_refused(void **state) {
   assert_refused(ex__models_join(models, names, 17, &joined, &err), EX_EINVAL, &err, "34 stages");
 }
 
+/* ---- what a file may say ------------------------------------------------------- */
+
+/* The first node of a kind in a net as JSON. */
+static json_t *node_of(json_t *net, const char *op) {
+  size_t i;
+  json_t *node;
+  json_array_foreach(json_object_get(net, "graph"), i, node) {
+    if (strcmp(json_string_value(json_object_get(node, "op")), op) == 0) return node;
+  }
+  fail_msg("no %s", op);
+  return NULL;
+}
+
+static void assert_net_refused(json_t *json, const char *part) {
+  struct ex_error err;
+  ex_net *net;
+  assert_int_not_equal(ex__net_from_json(json, &net, &err), EX_OK);
+  assert_null(net);
+  if (strstr(err.text, part) == NULL) fail_msg("\"%s\" does not say \"%s\"", err.text, part);
+  json_decref(json);
+}
+
+static void spoilt_files_are_refused(void **state) {
+  const struct family *f = *state;
+  json_t *net = ex__net_to_json(f->joined->net);
+  json_t *attr = json_object_get(node_of(net, "normalise"), "attr");
+  json_object_set_new(attr, "mean", json_pack("[f, f]", 0.1, 0.2));
+  assert_net_refused(net, "2 means and 1 deviations");
+  net = ex__net_to_json(f->joined->net);
+  attr = json_object_get(node_of(net, "normalise"), "attr");
+  json_object_set_new(attr, "deviation", json_pack("[f]", 0.0));
+  assert_net_refused(net, "deviation");
+  net = ex__net_to_json(f->joined->net); /* an input of the second network's own */
+  json_object_set_new(node_of(net, "normalise"), "segment", json_integer(6));
+  assert_net_refused(net, "reads value");
+  net = ex__net_to_json(f->joined->net);
+  json_object_set_new(net, "stages", json_integer(7));
+  assert_net_refused(net, "");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_has_the_bits_and_the_work_it_has_alone),
@@ -266,6 +306,7 @@ int main(void) {
       cmocka_unit_test(it_is_a_model_like_any_other),
       cmocka_unit_test(what_does_not_go_together_is_refused),
       cmocka_unit_test(too_few_and_too_many_are_refused),
+      cmocka_unit_test(spoilt_files_are_refused),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
