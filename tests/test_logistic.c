@@ -72,6 +72,22 @@ static void the_minimum_is_flat(void **state) {
   }
 }
 
+/* There is one minimum: found from near, from far, and from itself without moving much. */
+static void any_start_ends_at_the_minimum(void **state) {
+  (void)state;
+  struct data data;
+  make(7, &data);
+  const struct ex_logistic problem = problem_of(&data, 1e-3);
+  double best[SIZE], other[SIZE];
+  static const double reach[] = {0, 0.1, 20};
+  ex__logistic_fit(&problem, best);
+  for (size_t k = 0; k < 3; k++) {
+    for (int32_t j = 0; j < SIZE; j++) other[j] = best[j] + reach[k] * (j % 2 == 0 ? 1 : -1);
+    ex__logistic_fit_from(&problem, other);
+    for (int32_t j = 0; j < SIZE; j++) assert_true(fabs(other[j] - best[j]) < 1e-8);
+  }
+}
+
 /* With no features and l2 → 0 the intercept is the log odds of the weights. */
 static void an_intercept_alone_is_the_log_odds(void **state) {
   (void)state;
@@ -165,6 +181,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(derivatives_are_those_of_differences),
       cmocka_unit_test(the_minimum_is_flat),
+      cmocka_unit_test(any_start_ends_at_the_minimum),
       cmocka_unit_test(an_intercept_alone_is_the_log_odds),
       cmocka_unit_test(extremes_stay_finite),
       cmocka_unit_test(only_shares_of_the_weight_count),

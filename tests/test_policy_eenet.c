@@ -5,6 +5,7 @@
  */
 #include <math.h>
 
+#include "base/clock.h"
 #include "policy/policy.h"
 #include "tests/trace_fixture.h"
 
@@ -93,11 +94,23 @@ static void any_shape_is_fitted(void **state) {
   }
 }
 
+static void fitting_takes_under_two_seconds(void **state) {
+  (void)state;
+  ex_trace *trace = fixture_trace(8, 10000, 10, OUTPUTS, 0.5, 3);
+  int64_t begin = ex__now_ns();
+  ex_policy policy = fitted(trace, "0.5");
+  double ms = (double)(ex__now_ns() - begin) / 1e6;
+  print_message("10,000 samples, 10 exits: %.0f ms\n", ms);
+  assert_true(ms < 2000 && policy.class->check(policy.values, 10, OUTPUTS, NULL) == EX_OK);
+  ex__trace_free(trace);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_budget_is_spent),
       cmocka_unit_test(it_knows_whom_to_let_go),
       cmocka_unit_test(any_shape_is_fitted),
+      cmocka_unit_test(fitting_takes_under_two_seconds),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

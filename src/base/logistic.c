@@ -29,14 +29,44 @@ static double loss_of_margin(double m, double *slope) {
   return (m > 0 ? 0 : -m) + log1p(small);
 }
 
+enum { BLOCK = 4 };
+
 struct sums {
   double loss, weight;
   double *gradient, *hessian; /* each may be NULL */
+  int32_t waiting;            /* samples that are to be added to the Hessian */
+  double bend[BLOCK];
+  const double *x[BLOCK];
 };
+
+/* The lower half, rows of the factor. Four samples to a pass over it: it is then read and
+ * written a quarter as often. Those that are lacking at the end count nothing. */
+static void add_bends(struct sums *sums, int32_t d) {
+  const double *x0 = sums->x[0], *x1 = sums->x[1], *x2 = sums->x[2], *x3 = sums->x[3];
+  for (int32_t b = 0; b < BLOCK; b++) sums->hessian[0] += sums->bend[b];
+  for (int32_t r = 0; r < d; r++) {
+    double *row = sums->hessian + (int64_t)(1 + r) * (1 + d);
+    double s0 = sums->bend[0] * x0[r], s1 = sums->bend[1] * x1[r];
+    double s2 = sums->bend[2] * x2[r], s3 = sums->bend[3] * x3[r];
+    row[0] += (s0 + s1) + (s2 + s3);
+    for (int32_t c = 0; c <= r; c++)
+      row[1 + c] += (s0 * x0[c] + s1 * x1[c]) + (s2 * x2[c] + s3 * x3[c]);
+  }
+  sums->waiting = 0;
+}
+
+static void add_last_bends(struct sums *sums, int32_t d) {
+  if (sums->hessian == NULL || sums->waiting == 0) return;
+  for (int32_t b = sums->waiting; b < BLOCK; b++) {
+    sums->bend[b] = 0;
+    sums->x[b] = sums->x[0];
+  }
+  add_bends(sums, d);
+}
 
 static void add_sample(const struct ex_logistic *problem, int32_t i, const double *coefficient,
                        struct sums *sums) {
-  int32_t d = problem->d, size = 1 + d;
+  int32_t d = problem->d;
   const double *x = problem->x + (int64_t)i * d;
   double z = coefficient[0], w = problem->weight[i], side = problem->positive[i] ? 1 : -1, slope;
   for (int32_t j = 0; j < d; j++) z += coefficient[1 + j] * x[j];
@@ -48,13 +78,9 @@ static void add_sample(const struct ex_logistic *problem, int32_t i, const doubl
     for (int32_t j = 0; j < d; j++) sums->gradient[1 + j] += pull * x[j];
   }
   if (sums->hessian == NULL) return;
-  double bend = w * slope * (1 - slope); /* the lower half: rows of the factor */
-  sums->hessian[0] += bend;
-  for (int32_t r = 0; r < d; r++) {
-    double *row = sums->hessian + (int64_t)(1 + r) * size, scaled = bend * x[r];
-    row[0] += scaled;
-    for (int32_t c = 0; c <= r; c++) row[1 + c] += scaled * x[c];
-  }
+  sums->bend[sums->waiting] = w * slope * (1 - slope);
+  sums->x[sums->waiting++] = x;
+  if (sums->waiting == BLOCK) add_bends(sums, d);
 }
 
 static void finish(const struct ex_logistic *problem, const double *coefficient,
@@ -81,6 +107,7 @@ double ex__logistic_loss(const struct ex_logistic *problem, const double *coeffi
   if (hessian != NULL) memset(hessian, 0, size * size * sizeof *hessian);
   for (int32_t i = 0; i < problem->n; i++)
     if (problem->weight[i] > 0) add_sample(problem, i, coefficient, &sums);
+  add_last_bends(&sums, problem->d);
   finish(problem, coefficient, &sums);
   return sums.loss;
 }
@@ -106,40 +133,59 @@ static void solve(double *a, int32_t size, double *x) {
   }
 }
 
-/* Along −step, halved until the loss falls as the gradient promises. What is
- * promised may be too little to be seen in the loss, where rounding would fail every
- * length: that step is the last, and taken whole. */
-static bool move(const struct ex_logistic *problem, double loss, const double *gradient,
-                 const double *step, double *coefficient) {
+/* All that is known at one place. */
+struct place {
+  double loss, coefficient[SIZE], gradient[SIZE], hessian[SIZE * SIZE];
+};
+
+static void look(const struct ex_logistic *problem, struct place *place) {
+  place->loss = ex__logistic_loss(problem, place->coefficient, place->gradient, place->hessian);
+}
+
+/* Along −step, halved until the loss falls as the gradient promises; false: to no other
+ * place. What is promised may be too little to be seen in the loss, where rounding
+ * would fail every length: that step is the last, and taken whole. */
+static bool move(const struct ex_logistic *problem, struct place *here, const double *step,
+                 struct place *there) {
   int32_t size = 1 + problem->d;
-  double promised = 0, length = 1, tried[SIZE] = {0};
-  for (int32_t j = 0; j < size; j++) promised += gradient[j] * step[j];
-  if (promised <= SEEN * fmax(1, loss)) {
-    for (int32_t j = 0; j < size; j++) coefficient[j] -= step[j];
+  double promised = 0, length = 1;
+  for (int32_t j = 0; j < size; j++) promised += here->gradient[j] * step[j];
+  if (promised <= SEEN * fmax(1, here->loss)) {
+    for (int32_t j = 0; j < size; j++) here->coefficient[j] -= step[j];
     return false;
   }
   for (int32_t h = 0; h < MAX_HALVINGS; h++, length /= 2) {
-    for (int32_t j = 0; j < size; j++) tried[j] = coefficient[j] - length * step[j];
-    if (!(ex__logistic_loss(problem, tried, NULL, NULL) <= loss - 1e-4 * length * promised))
-      continue;
-    memcpy(coefficient, tried, (size_t)size * sizeof *tried);
-    return promised > 0;
+    for (int32_t j = 0; j < size; j++)
+      there->coefficient[j] = here->coefficient[j] - length * step[j];
+    look(problem, there); /* the first length does mostly, so its curvature will be wanted */
+    if (there->loss <= here->loss - 1e-4 * length * promised) return true;
   }
   return false;
 }
 
-void ex__logistic_fit(const struct ex_logistic *problem, double *coefficient) {
-  int32_t size = 1 + problem->d;
-  double gradient[SIZE], hessian[SIZE * SIZE], step[SIZE] = {0};
-  for (int32_t j = 0; j < size; j++) coefficient[j] = 0;
+void ex__logistic_fit_from(const struct ex_logistic *problem, double *coefficient) {
+  size_t size = 1 + (size_t)problem->d;
+  struct place places[2] = {{0}}, *here = &places[0], *there = &places[1];
+  double step[SIZE] = {0};
+  memcpy(here->coefficient, coefficient, size * sizeof *coefficient);
+  look(problem, here);
   for (int32_t s = 0; s < MAX_STEPS; s++) {
-    double loss = ex__logistic_loss(problem, coefficient, gradient, hessian), most = 0;
-    for (int32_t j = 0; j < size; j++) most = fmax(most, fabs(gradient[j]));
-    if (most < FLAT) return;
-    memcpy(step, gradient, (size_t)size * sizeof *step);
-    solve(hessian, size, step);
-    if (!move(problem, loss, gradient, step, coefficient)) return;
+    double most = 0;
+    for (size_t j = 0; j < size; j++) most = fmax(most, fabs(here->gradient[j]));
+    if (most < FLAT) break;
+    memcpy(step, here->gradient, size * sizeof *step);
+    solve(here->hessian, (int32_t)size, step);
+    if (!move(problem, here, step, there)) break;
+    struct place *swap = here;
+    here = there;
+    there = swap;
   }
+  memcpy(coefficient, here->coefficient, size * sizeof *coefficient);
+}
+
+void ex__logistic_fit(const struct ex_logistic *problem, double *coefficient) {
+  for (int32_t j = 0; j <= problem->d; j++) coefficient[j] = 0;
+  ex__logistic_fit_from(problem, coefficient);
 }
 
 /* ---- the best cut ----------------------------------------------------------- */

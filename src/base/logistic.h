@@ -39,6 +39,9 @@ double ex__logistic_loss(const struct ex_logistic *problem, const double *coeffi
  * not where b + c·x > 0. */
 void ex__logistic_fit(const struct ex_logistic *problem, double *coefficient);
 
+/* The same minimum to rounding, sought from `coefficient`: soon found where that is near. */
+void ex__logistic_fit_from(const struct ex_logistic *problem, double *coefficient);
+
 /* ---- the best cut ----------------------------------------------------------- */
 
 /* A sample on a line. `gain`: what it is worth to have it at or above the cut; what

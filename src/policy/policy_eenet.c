@@ -35,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/exponential.h"
 #include "base/logistic.h"
 #include "base/memory.h"
 #include "base/random.h"
@@ -145,8 +146,9 @@ static void past_of(const struct learning *l, int32_t point, int32_t i, double *
   for (int32_t k = 0; k < point; k++) past[k] = l->q[(int64_t)k * l->n + i];
 }
 
-/* Scores of all exits, first to last, with the present r as weights. */
-static void learn_scores(const struct learning *l) {
+/* Scores of all exits, first to last, with the present r as weights; `again`: they have
+ * been learned with other weights, from where it is not far. */
+static void learn_scores(const struct learning *l, bool again) {
   const ex_trace *trace = l->job->trace;
   double past[EX_MAX_POINTS];
   for (int32_t point = 0; point < l->n_points; point++) {
@@ -158,7 +160,10 @@ static void learn_scores(const struct learning *l) {
       l->right[i] = seen.answer.label == trace->target[l->item[i]];
     }
     const struct ex_logistic problem = {l->n, d, l->x, l->right, l->r + (int64_t)point * l->n, l2};
-    ex__logistic_fit(&problem, l->rule->score.value[point]);
+    if (again)
+      ex__logistic_fit_from(&problem, l->rule->score.value[point]);
+    else
+      ex__logistic_fit(&problem, l->rule->score.value[point]);
     for (int32_t i = 0; i < l->n; i++) {
       const struct ex_observation seen = ex__policy_observe(trace, point, l->item[i]);
       int64_t at = (int64_t)point * l->n + i;
@@ -180,18 +185,31 @@ struct assigner {
   double r[MAX_ASSIGNED][EX_MAX_POINTS], hidden[MAX_ASSIGNED][EX_MAX_POINTS][N_HIDDEN];
 };
 
-/* The number of one exit for one sample; hidden [N_HIDDEN] is left behind. Weights:
- * the hidden layer's, N_INPUTS and a bias each, then N_HIDDEN and a bias. */
-static double rate_exit(const double *w, const double *input, double *hidden) {
-  const double *out = w + N_HIDDEN * (N_INPUTS + 1);
-  double sum = out[N_HIDDEN];
+/* What the hidden layer of one exit adds up for one sample. Weights: the hidden layer's,
+ * N_INPUTS and a bias each, then N_HIDDEN and a bias. */
+static void add_up(const double *w, const double *input, double *sums) {
   for (int32_t h = 0; h < N_HIDDEN; h++) {
     const double *in = w + h * (N_INPUTS + 1);
-    double a = in[N_INPUTS];
-    for (int32_t j = 0; j < N_INPUTS; j++) a += in[j] * input[j];
-    hidden[h] = sigmoid(a);
-    sum += out[h] * hidden[h];
+    sums[h] = in[N_INPUTS];
+    for (int32_t j = 0; j < N_INPUTS; j++) sums[h] += in[j] * input[j];
   }
+}
+
+/* In place, n ≥ 1. */
+static void sigmoids(double *x, int32_t n) {
+  ex_real z[EX_MAX_POINTS * N_HIDDEN];
+  double small[EX_MAX_POINTS * N_HIDDEN];
+  if (n < 1) return;
+  for (int32_t i = 0; i < n; i++) z[i] = (ex_real)-fabs(x[i]);
+  ex__exponentials(z, n, 0, small);
+  for (int32_t i = 0; i < n; i++) x[i] = (x[i] < 0 ? small[i] : 1) / (1 + small[i]);
+}
+
+/* The number of one exit. */
+static double rate_exit(const double *w, const double *hidden) {
+  const double *out = w + N_HIDDEN * (N_INPUTS + 1);
+  double sum = out[N_HIDDEN];
+  for (int32_t h = 0; h < N_HIDDEN; h++) sum += out[h] * hidden[h];
   return sum;
 }
 
@@ -209,13 +227,15 @@ static void add_gradient(const double *w, const double *input, const double *hid
   }
 }
 
-/* r of sample i under w. */
+/* r of sample i under w; what the hidden layers say is left behind. */
 static void assign(const struct learning *l, const struct assigner *a, int32_t i, double *r,
                    double hidden[EX_MAX_POINTS][N_HIDDEN]) {
   double largest = -INFINITY, sum = 0;
+  for (int32_t k = 0; k < l->n_points; k++)
+    add_up(a->w[k], l->input + ((int64_t)k * l->n + i) * N_INPUTS, hidden[k]);
+  sigmoids(hidden[0], l->n_points * N_HIDDEN);
   for (int32_t k = 0; k < l->n_points; k++) {
-    const double *input = l->input + ((int64_t)k * l->n + i) * N_INPUTS;
-    r[k] = rate_exit(a->w[k], input, hidden[k]);
+    r[k] = rate_exit(a->w[k], hidden[k]);
     largest = fmax(largest, r[k]);
   }
   for (int32_t k = 0; k < l->n_points; k++) sum += r[k] = exp(r[k] - largest);
@@ -332,7 +352,7 @@ static void find_costs(struct learning *l) {
 static void learn(struct learning *l, struct assigner *a, struct ranked *ranked) {
   for (int64_t i = 0; i < (int64_t)l->n_points * l->n; i++) l->r[i] = 1.0 / l->n_points;
   for (int32_t round = 0; round < ROUNDS; round++) {
-    learn_scores(l);
+    learn_scores(l, round > 0);
     learn_assignments(l, a);
   }
   find_thresholds(l, ranked);
