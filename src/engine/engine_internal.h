@@ -101,6 +101,12 @@ struct ex_decision ex__engine_decide(const ex_engine *engine, struct ex_engine_w
 enum ex_status ex__engine_answer(const ex_engine *engine, const struct ex_engine_sample *sample,
                                  int32_t point, struct ex_result *result);
 
+/* Nanoseconds, by the measured times, until the sample's next point was looked at. */
+int64_t ex__engine_time_to_target(const ex_engine *engine, const struct ex_engine_sample *sample);
+/* The point whose answer is best so far: the policy's, else the deepest that is a
+ * number; −1: none. */
+int32_t ex__engine_best(const struct ex_engine_sample *sample);
+
 static inline bool ex__engine_arrived(const struct ex_engine_sample *sample) {
   return sample->point == sample->target;
 }

@@ -94,23 +94,6 @@ enum ex_status ex_engine_advance(ex_engine *engine, int32_t exit, struct ex_resu
   return ex__engine_answer(engine, sample, exit, result);
 }
 
-/* Nanoseconds, by the measured times, until the sample's next point was looked at. */
-static int64_t time_to_target(const ex_engine *engine, const struct ex_engine_sample *sample) {
-  const struct ex_cost *cost = &engine->cost;
-  int32_t target = sample->target;
-  return ex__sum_over(cost->body_ns, ex__engine_bodies_to(engine, sample, target)) +
-         ex__sum_over(cost->head_ns, ex__engine_heads_to(engine, sample, target)) +
-         (engine->gates ? cost->gate_ns[target] : 0);
-}
-
-/* The policy's, else the deepest that is a number; −1: none. */
-static int32_t best_answer(const struct ex_engine_sample *sample) {
-  if (sample->exit >= 0) return sample->exit;
-  for (int32_t p = sample->point; p >= 0; p--)
-    if (sample->ran >> p & 1 && sample->answer[p].label >= 0) return p;
-  return -1;
-}
-
 /* One decision, where it is due; false: the sample is to stay where it is. */
 static bool go_on(ex_engine *engine, struct ex_engine_sample *sample, int64_t time_left_ns) {
   if (sample->exit >= 0) return false;
@@ -122,7 +105,7 @@ static bool go_on(ex_engine *engine, struct ex_engine_sample *sample, int64_t ti
     sample->target = sample->point + 1;
   }
   return sample->exit < 0 && !ex__engine_arrived(sample) &&
-         time_to_target(engine, sample) <= time_left_ns;
+         ex__engine_time_to_target(engine, sample) <= time_left_ns;
 }
 
 enum ex_status ex_engine_advance_until(ex_engine *engine, int64_t budget_ns,
@@ -138,6 +121,6 @@ enum ex_status ex_engine_advance_until(ex_engine *engine, int64_t budget_ns,
   }
   ex__engine_close(engine, &engine->lone, 1, 1);
   if (sample->point < 0) return EX_EDEADLINE;
-  int32_t best = best_answer(sample);
+  int32_t best = ex__engine_best(sample);
   return ex__engine_answer(engine, sample, best >= 0 ? best : sample->point, result);
 }

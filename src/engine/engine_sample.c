@@ -174,3 +174,18 @@ enum ex_status ex__engine_answer(const ex_engine *engine, const struct ex_engine
   }
   return answer->label < 0 ? EX_ENOTFINITE : EX_OK;
 }
+
+int64_t ex__engine_time_to_target(const ex_engine *engine, const struct ex_engine_sample *sample) {
+  const struct ex_cost *cost = &engine->cost;
+  int32_t target = sample->target;
+  return ex__sum_over(cost->body_ns, ex__engine_bodies_to(engine, sample, target)) +
+         ex__sum_over(cost->head_ns, ex__engine_heads_to(engine, sample, target)) +
+         (engine->gates ? cost->gate_ns[target] : 0);
+}
+
+int32_t ex__engine_best(const struct ex_engine_sample *sample) {
+  if (sample->exit >= 0) return sample->exit;
+  for (int32_t p = sample->point; p >= 0; p--)
+    if (sample->ran >> p & 1 && sample->answer[p].label >= 0) return p;
+  return -1;
+}
