@@ -25,6 +25,10 @@ endif()
 pkg_check_modules(SPNG IMPORTED_TARGET spng)
 pkg_check_modules(TURBOJPEG IMPORTED_TARGET libturbojpeg)
 
+# Optional: without it there is no `exeunt serve`. Its licence is the LGPL, so it is
+# linked dynamically, by the command alone.
+pkg_check_modules(MICROHTTPD IMPORTED_TARGET libmicrohttpd>=0.9.75)
+
 if(EX_TESTS)
   pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 endif()

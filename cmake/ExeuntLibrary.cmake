@@ -4,7 +4,7 @@
 # empty; a new file is seen at the next build (CONFIGURE_DEPENDS).
 file(GLOB library_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*/*.c)
 file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/*.c)
-list(FILTER library_sources EXCLUDE REGEX "/src/cli/[^/]*$")
+list(FILTER library_sources EXCLUDE REGEX "/src/(cli|serve)/[^/]*$")
 
 # The loops of generated code are written out by src/export/.
 include(ExeuntEmbed)
@@ -87,6 +87,15 @@ if(SANITIZE)
   target_link_options(exeunt_shared PRIVATE -Wl,-z,undefs)
 endif()
 
+# The server, for the command: who links the library needs no HTTP.
+if(MICROHTTPD_FOUND)
+  file(GLOB serve_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/serve/*.c)
+  add_library(exeunt_serve STATIC ${serve_sources})
+  target_link_libraries(exeunt_serve
+    PUBLIC exeunt_static exeunt_links exeunt_backend PkgConfig::MICROHTTPD PRIVATE exeunt_flags)
+  target_compile_definitions(exeunt_serve INTERFACE EX_HAVE_MICROHTTPD)
+endif()
+
 if(EX_TESTS)
   add_library(exeunt_double STATIC EXCLUDE_FROM_ALL ${portable_sources} ${seed})
   add_dependencies(exeunt_double exeunt_onnx_code)
@@ -109,6 +118,9 @@ if(have_main)
   exeunt_embed(cmake/embedded.c.in ${CMAKE_BINARY_DIR}/embedded.c ${embedded_files})
   add_executable(exeunt ${cli_sources} ${CMAKE_BINARY_DIR}/embedded.c)
   target_link_libraries(exeunt PRIVATE exeunt_flags exeunt_static exeunt_links)
+  if(TARGET exeunt_serve)
+    target_link_libraries(exeunt PRIVATE exeunt_serve)
+  endif()
   add_custom_target(exeunt_commit
     COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR} -DOUTPUT=${CMAKE_BINARY_DIR}/commit.h
             -P ${CMAKE_SOURCE_DIR}/cmake/ExeuntCommit.cmake

@@ -22,7 +22,7 @@ expect 0 'Begin with `exeunt demo`' --help
 expect 0 '^exeunt [0-9]+\.[0-9]+\.[0-9]+$' --version
 expect 2 '"trian" is not a command' trian
 expect 0 '^# COMMANDS$' --manual
-for command in demo train calibrate evaluate compare predict inspect verify papers reproduce bench govern; do
+for command in demo train calibrate evaluate compare predict serve inspect verify papers reproduce bench govern; do
   expect 0 "^usage: exeunt $command" $command --help
   expect 0 '--threads N .*\[0 to 256\].*default 0' $command --help
   expect 2 'option --nosuch is unknown' $command --nosuch

@@ -109,7 +109,7 @@ static enum ex_status open_rule(const struct calibration_job *job, const ex_mode
   int32_t class[EX_MAX_LIST], n;
   struct assignments set = {.n = 0};
   if (job->classes != NULL) {
-    EX_TRY(open_classes(model, job->classes, class, &n, err));
+    EX_TRY(ex__model_classes(model, job->classes, class, &n, err));
     for (int32_t i = 0, at = (int32_t)strlen(text); i < n; i++)
       at += snprintf(text + at, sizeof text - (size_t)at, "%s%d", i > 0 ? "," : "", (int)class[i]);
     set.text[set.n++] = text;

@@ -81,7 +81,7 @@ static enum ex_status evaluate(const struct options *options, const char *path, 
                     path);
   EX_TRY(open_policy(work->model, options->policy, &options->set, &policy, err));
   if (options->classes != NULL)
-    EX_TRY(open_classes(work->model, options->classes, class, &n_classes, err));
+    EX_TRY(ex__model_classes(work->model, options->classes, class, &n_classes, err));
   EX_TRY(open_model_data(work->model, options->data, &work->data, err));
   const struct ex_evaluation_job job = {
       .model = work->model,

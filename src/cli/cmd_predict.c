@@ -140,7 +140,7 @@ static enum ex_status ask_for_classes(const struct work *work, struct ex_error *
   int32_t class[EX_MAX_LIST];
   struct ex_request request = {.size = sizeof request, .classes = class};
   if (work->options->classes == NULL) return EX_OK;
-  EX_TRY(open_classes(work->model, work->options->classes, class, &request.n_classes, err));
+  EX_TRY(ex__model_classes(work->model, work->options->classes, class, &request.n_classes, err));
   enum ex_status status = ex_engine_request(work->engine, &request);
   if (status == EX_OK) return EX_OK;
   return ex__fail(err, status, "classes: %s; the exit rule knows no classes of interest",

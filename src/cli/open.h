@@ -28,10 +28,6 @@ enum ex_status open_check_fit(const ex_net *net, const ex_data *data, struct ex_
  * max-probability) with values set by KEY=VALUE. */
 enum ex_status open_policy(const ex_model *model, const char *name, const struct assignments *set,
                            ex_policy *out, struct ex_error *err);
-/* Classes of a model from "7,8" or "Sneaker,Bag", numbers and labels as one likes:
- * class [*n ≤ EX_MAX_LIST]. EX_ENOTFOUND names one that is not there, and the known. */
-enum ex_status open_classes(const ex_model *model, const char *text, int32_t class[EX_MAX_LIST],
-                            int32_t *n, struct ex_error *err);
 /* Programs of a model for its stored plan; see ex__compiled_new. The plan lives
  * as long as the caller keeps it. */
 enum ex_status open_compiled(const ex_model *model, int32_t threads, ex_plan **plan,

@@ -319,15 +319,17 @@ const struct ex_cost *ex__engine_cost(const ex_engine *engine) { return &engine-
 
 /* ---- requests ------------------------------------------------------------- */
 
+bool ex__engine_minds_classes(const ex_engine *engine) {
+  return engine->has_policy && (engine->policy.class->needs & EX_POLICY_READS_CLASSES) != 0;
+}
+
 enum ex_status ex_engine_request(ex_engine *engine, const struct ex_request *request) {
   if (engine == NULL) return EX_EINVAL;
   const struct ex_request none = {.size = sizeof none};
   if (request == NULL) request = &none;
   if (request->size != sizeof *request) return EX_EINVAL;
   if (request->classes != NULL) {
-    bool minded =
-        engine->has_policy && (engine->policy.class->needs & EX_POLICY_READS_CLASSES) != 0;
-    if (!minded) return EX_EUNSUPPORTED;
+    if (!ex__engine_minds_classes(engine)) return EX_EUNSUPPORTED;
     if (request->n_classes < 0 || request->n_classes > EX_MAX_LIST) return EX_EINVAL;
     for (int32_t i = 0; i < request->n_classes; i++)
       if (request->classes[i] < 0 || request->classes[i] >= engine->net->n_outputs)

@@ -59,6 +59,7 @@ enum ex_status ex__engine_measure(ex_engine *engine, const float *x, int32_t n,
  * is filled whole, multiply-adds included. */
 enum ex_status ex__engine_measure_split(ex_engine *engine, const ex_data *data, enum ex_split split,
                                         struct ex_cost *cost, struct ex_error *err);
+bool ex__engine_minds_classes(const ex_engine *engine); /* of a request: its rule reads them */
 /* What was chosen by timing: samples per micro-batch, threads of a lone sample. */
 void ex__engine_describe(const ex_engine *engine, struct ex_text *text);
 

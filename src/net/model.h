@@ -12,6 +12,7 @@
 #ifndef EX_NET_MODEL_H
 #define EX_NET_MODEL_H
 
+#include "base/param.h"
 #include "data/preprocess.h"
 #include "net/net.h"
 
@@ -40,5 +41,10 @@ enum ex_status ex__model_parse(const void *data, size_t size, const char *source
                                struct ex_error *err);
 /* Whole or not at all. */
 enum ex_status ex__model_write(const ex_model *model, const char *path, struct ex_error *err);
+
+/* Classes of a model from "7,8" or "Sneaker,Bag", numbers and labels as one likes:
+ * class [*n ≤ EX_MAX_LIST]. EX_ENOTFOUND names one that is not there, and the known. */
+enum ex_status ex__model_classes(const ex_model *model, const char *text,
+                                 int32_t class[EX_MAX_LIST], int32_t *n, struct ex_error *err);
 
 #endif

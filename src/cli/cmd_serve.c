@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/cmd_serve: models over HTTP, until a signal says otherwise: SIGHUP loads
+ * them anew, SIGTERM and SIGINT answer what has come and end.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "cli/console.h"
+#include "cli/explain.h"
+
+#ifdef EX_HAVE_MICROHTTPD
+#include "serve/server.h"
+#endif
+
+struct options {
+  struct common_options common;
+  const char *address, *token_file, *certificate, *key, *policy;
+  int64_t port, queue, http_threads, connections, max_body;
+  double timeout, drain;
+  struct assignments set;
+};
+
+static const struct option_spec table[] = {
+    {"address", 'a', OPTION_TEXT, offsetof(struct options, address), "ADDRESS", 0, 0, NULL,
+     "Numeric address to listen on; default 127.0.0.1, this machine alone."},
+    {"port", 0, OPTION_INT, offsetof(struct options, port), "N", 0, 65535, "8080",
+     "0: any that is free; it is printed."},
+    {"queue", 0, OPTION_INT, offsetof(struct options, queue), "N", 1, 65536, "256",
+     "Inputs that each model takes in at once; what comes beyond is answered 503."},
+    {"token-file", 0, OPTION_TEXT, offsetof(struct options, token_file), "FILE", 0, 0, NULL,
+     "Every call but health must bear the token in this file."},
+    {"certificate", 0, OPTION_TEXT, offsetof(struct options, certificate), "FILE", 0, 0, NULL,
+     "TLS with this certificate chain, PEM; with --key."},
+    {"key", 0, OPTION_TEXT, offsetof(struct options, key), "FILE", 0, 0, NULL,
+     "The certificate's private key, PEM."},
+    {"max-body", 0, OPTION_INT, offsetof(struct options, max_body), "KIB", 1, 1048576, "16384",
+     "Largest body of a request, in KiB."},
+    {"connections", 0, OPTION_INT, offsetof(struct options, connections), "N", 1, 65536, "1024",
+     "Connections at once."},
+    {"timeout", 0, OPTION_REAL, offsetof(struct options, timeout), "SECONDS", 0.1, 3600, "30",
+     "A request must have been sent in this time; idle connections are closed after it."},
+    {"drain", 0, OPTION_REAL, offsetof(struct options, drain), "SECONDS", 0, 3600, "30",
+     "On SIGTERM, what has come is answered for at most this long."},
+    {"http-threads", 0, OPTION_INT, offsetof(struct options, http_threads), "N", 1, 64, "1",
+     "Threads that read requests and write answers."},
+    {"policy", 'p', OPTION_TEXT, offsetof(struct options, policy), "NAME", 0, 0, NULL,
+     "Another exit rule than the models'."},
+    {"set", 's', OPTION_ASSIGNMENTS, offsetof(struct options, set), "KEY=VALUE", 0, 0, NULL,
+     "Sets a value of the rule."},
+    {0},
+};
+
+#ifdef EX_HAVE_MICROHTTPD
+enum { MAX_TEXT = 1 << 20 };
+
+/* What the options name, as text. */
+struct texts {
+  void *token, *certificate, *key;
+};
+
+static void free_texts(struct texts *texts) {
+  ex__free(texts->token);
+  ex__free(texts->certificate);
+  ex__free(texts->key);
+}
+
+static enum ex_status read_text(const char *path, void **text, struct ex_error *err) {
+  size_t size;
+  return path != NULL ? ex__file_read(path, MAX_TEXT, text, &size, err) : EX_OK;
+}
+
+static enum ex_status read_texts(const struct options *options, struct texts *texts,
+                                 struct ex_error *err) {
+  EX_TRY(read_text(options->certificate, &texts->certificate, err));
+  EX_TRY(read_text(options->key, &texts->key, err));
+  EX_TRY(read_text(options->token_file, &texts->token, err));
+  char *token = texts->token;
+  if (token == NULL) return EX_OK;
+  token[strcspn(token, "\r\n")] = '\0';
+  if (token[0] == '\0')
+    return ex__fail(err, EX_EINVAL, "%s: its first line is empty; it must be the token",
+                    options->token_file);
+  return EX_OK;
+}
+
+static void announce(const struct options *options, const ex_server *server, const char *address,
+                     char *const *models, int32_t n) {
+  const char *scheme = options->certificate != NULL ? "https" : "http";
+  bool v6 = strchr(address, ':') != NULL;
+  if (options->common.json)
+    printf("{\"port\": %d}\n", (int)ex__server_port(server));
+  else
+    printf("serving %d model%s at %s://%s%s%s:%d/\n", (int)n, n == 1 ? "" : "s", scheme,
+           v6 ? "[" : "", address, v6 ? "]" : "", (int)ex__server_port(server));
+  (void)models;
+  fflush(stdout);
+}
+
+static enum ex_status serve(const struct options *options, const struct texts *texts,
+                            char *const *models, int32_t n, struct ex_error *err) {
+  const char *address = options->address != NULL ? options->address : "127.0.0.1";
+  const struct ex_server_options server_options = {
+      .address = address,
+      .port = (int32_t)options->port,
+      .http_threads = (int32_t)options->http_threads,
+      .connections = (int32_t)options->connections,
+      .max_body = options->max_body * 1024,
+      .seconds = options->timeout,
+      .token = texts->token,
+      .certificate = texts->certificate,
+      .key = texts->key,
+      .service = {.workers = console_threads(&options->common),
+                  .queue = (int32_t)options->queue,
+                  .policy = options->policy,
+                  .set = options->set.text,
+                  .n_set = options->set.n},
+  };
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
+  sigprocmask(SIG_BLOCK, &signals, NULL);
+  signal(SIGPIPE, SIG_IGN); /* a client that has gone is not the end of the server */
+  ex_server *server;
+  EX_TRY(ex__server_new(&server_options, (const char *const *)models, n, &server, err));
+  announce(options, server, address, models, n);
+  int signal_number = 0;
+  while (sigwait(&signals, &signal_number) == 0 && signal_number == SIGHUP)
+    ex__server_reload(server);
+  ex__server_free(server, options->drain);
+  return EX_OK;
+}
+
+static int run(const void *given, char *const *arguments, int32_t n) {
+  const struct options *options = given;
+  struct ex_error err = {0};
+  struct texts texts = {0};
+  if ((options->certificate == NULL) != (options->key == NULL))
+    return console_misuse(&command_serve, "--certificate and --key go together");
+  enum ex_status status = read_texts(options, &texts, &err);
+  if (status == EX_OK) status = serve(options, &texts, arguments, n, &err);
+  free_texts(&texts);
+  return status == EX_OK ? EXIT_SUCCESS : console_fail(&command_serve, &err);
+}
+#else
+static int run(const void *given, char *const *arguments, int32_t n) {
+  (void)given, (void)arguments, (void)n;
+  return console_misuse(&command_serve, "this build has no server: it lacks libmicrohttpd");
+}
+#endif
+
+static int explain(const void *given, char *const *arguments, int32_t n) {
+  (void)arguments, (void)n;
+  const struct options *options = given;
+  return explain_with_policy(&command_serve, options->policy);
+}
+
+const struct command command_serve = {
+    .name = "serve",
+    .arguments = "[NAME=]MODEL...",
+    .summary = "models over HTTP, by the Open Inference Protocol",
+    .help = "Answers requests by the Open Inference Protocol (v2), JSON and binary tensors, each\n"
+            "model under NAME or the name of its file. Inputs of different requests share the\n"
+            "stages of the network; each leaves where its model's rule says. --threads are the\n"
+            "workers of each model. SIGHUP loads the models anew, SIGTERM answers what has come\n"
+            "and ends. docs/serving.md tells the rest.",
+    .options = table,
+    .size = sizeof(struct options),
+    .min_arguments = 1,
+    .max_arguments = 64,
+    .run = run,
+    .explain = explain,
+};

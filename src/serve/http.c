@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * serve/http: libmicrohttpd. Bytes come in here and are bounded here: header,
+ * body, time, connections; what they mean is route.c's.
+ *
+ * Its threads never wait for a model: a request for answers suspends its
+ * connection before the samples are handed to the pipeline, and the worker that
+ * has the last answer resumes it. A suspended connection is not looked at, so
+ * what an exchange owns lives until it was answered, whatever the client does.
+ */
+#include <arpa/inet.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "serve/server_internal.h"
+
+enum { HEADER_BYTES = 32768, FIRST_BODY_BYTES = 4096, BODIES_AT_ONCE = 16 };
+
+struct ex_http {
+  struct MHD_Daemon *daemon;
+  int32_t port;
+};
+
+enum progress { RECEIVING, WAITING, REPLYING };
+
+struct connection {
+  struct ex_exchange exchange; /* first: http.c alone knows of the rest */
+  struct MHD_Connection *mhd;
+  enum progress progress;
+  bool started;
+  int64_t counted_bytes; /* of the body, in server->body_bytes */
+};
+
+/* ---- headers ------------------------------------------------------------------- */
+
+static const char *header(const struct connection *connection, const char *name) {
+  return MHD_lookup_connection_value(connection->mhd, MHD_HEADER_KIND, name);
+}
+
+/* Takes as long whatever the difference is. */
+static bool same_secret(const char *given, const char *secret) {
+  size_t n = strlen(given), m = strlen(secret);
+  unsigned different = n != m;
+  for (size_t i = 0; i < n; i++) different |= (unsigned char)(given[i] ^ secret[m > 0 ? i % m : 0]);
+  return different == 0;
+}
+
+static bool is_allowed(const struct connection *connection) {
+  const char *token = connection->exchange.server->options.token;
+  enum ex_call call = connection->exchange.call;
+  if (token == NULL || call == EX_CALL_LIVE || call == EX_CALL_READY) return true;
+  const char *given = header(connection, "Authorization");
+  return given != NULL && strncmp(given, "Bearer ", 7) == 0 && same_secret(given + 7, token);
+}
+
+/* What is wrong with the header of a request; false: nothing. */
+static bool refuse(struct connection *connection, bool right_verb) {
+  struct ex_exchange *exchange = &connection->exchange;
+  const char *length = header(connection, "Content-Length");
+  const char *json_length = header(connection, "Inference-Header-Content-Length");
+  const char *accept = header(connection, "Accept");
+  int64_t bytes = 0;
+  exchange->header_length = -1;
+  exchange->wants_events = accept != NULL && strstr(accept, "text/event-stream") != NULL;
+  if (length != NULL && header(connection, "Transfer-Encoding") != NULL)
+    ex__exchange_fail(exchange, 400, "Content-Length and Transfer-Encoding; must be one of them");
+  else if (!is_allowed(connection))
+    ex__exchange_fail(exchange, 401, "a bearer token must be sent");
+  else if (exchange->call == EX_CALL_NONE)
+    ex__exchange_fail(exchange, 404, "no such path or model");
+  else if (!right_verb)
+    ex__exchange_fail(exchange, 405, "this method is not for this path");
+  else if (length != NULL &&
+           (!ex__text_to_int(length, &bytes) || bytes > exchange->server->options.max_body))
+    ex__exchange_fail(exchange, 413, "the body is larger than this server takes");
+  else if (json_length != NULL &&
+           (!ex__text_to_int(json_length, &exchange->header_length) || exchange->header_length < 0))
+    ex__exchange_fail(exchange, 400, "Inference-Header-Content-Length must be a number of bytes");
+  else if (atomic_load(&exchange->server->draining) && exchange->call == EX_CALL_INFER)
+    ex__exchange_fail(exchange, 503, "the server is shutting down");
+  return exchange->status != 0;
+}
+
+/* ---- sending --------------------------------------------------------------------- */
+
+static void add_header(struct MHD_Response *response, const char *name, int64_t value) {
+  char text[24];
+  snprintf(text, sizeof text, "%lld", (long long)value);
+  MHD_add_response_header(response, name, text);
+}
+
+static enum MHD_Result send_answer(struct connection *connection) {
+  struct ex_exchange *exchange = &connection->exchange;
+  connection->progress = REPLYING;
+  struct MHD_Response *response = MHD_create_response_from_buffer(
+      exchange->answer.size, exchange->answer.data, MHD_RESPMEM_PERSISTENT);
+  if (response == NULL) return MHD_NO;
+  MHD_add_response_header(response, "Content-Type", exchange->type);
+  if (exchange->answer_header_length >= 0)
+    add_header(response, "Inference-Header-Content-Length", exchange->answer_header_length);
+  if (exchange->retry_seconds > 0) add_header(response, "Retry-After", exchange->retry_seconds);
+  if (exchange->status == 401) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+  if (exchange->status == 405)
+    MHD_add_response_header(response, "Allow",
+                            exchange->call == EX_CALL_INFER ? "POST" : "GET, HEAD");
+  if (atomic_load(&exchange->server->draining))
+    MHD_add_response_header(response, "Connection", "close");
+  enum MHD_Result result =
+      MHD_queue_response(connection->mhd, (unsigned)exchange->status, response);
+  MHD_destroy_response(response);
+  return result;
+}
+
+/* ---- receiving --------------------------------------------------------------------- */
+
+static bool make_room(struct connection *connection, size_t needed) {
+  struct ex_exchange *exchange = &connection->exchange;
+  struct ex_server *server = exchange->server;
+  if (needed <= exchange->body_capacity) return true;
+  size_t capacity = exchange->body_capacity > 0 ? 2 * exchange->body_capacity : FIRST_BODY_BYTES;
+  while (capacity < needed) capacity *= 2;
+  int64_t more = (int64_t)(capacity - exchange->body_capacity);
+  int64_t all = atomic_fetch_add(&server->body_bytes, more) + more;
+  connection->counted_bytes += more;
+  if (all > BODIES_AT_ONCE * server->options.max_body) return false;
+  char *body = ex__grow(exchange->body, exchange->body_size, capacity, 1);
+  if (body == NULL) return false;
+  exchange->body = body;
+  exchange->body_capacity = capacity;
+  return true;
+}
+
+/* false: the connection is closed, since no answer can be sent meanwhile. */
+static bool receive(struct connection *connection, const char *data, size_t size) {
+  struct ex_exchange *exchange = &connection->exchange;
+  size_t needed;
+  if (!ex__add_size(exchange->body_size, size, &needed) ||
+      needed > (size_t)exchange->server->options.max_body || !make_room(connection, needed))
+    return false;
+  memcpy(exchange->body + exchange->body_size, data, size);
+  exchange->body_size = needed;
+  return true;
+}
+
+static void suspend(struct connection *connection) {
+  atomic_fetch_add(&connection->exchange.server->suspended, 1);
+  MHD_suspend_connection(connection->mhd);
+}
+
+/* Afterwards the connection may be gone at any moment. */
+static void resume(struct connection *connection) {
+  struct ex_server *server = connection->exchange.server;
+  MHD_resume_connection(connection->mhd);
+  atomic_fetch_sub(&server->suspended, 1);
+}
+
+static void wake(void *context, enum ex_inference_news news) {
+  struct connection *connection = context;
+  if (news == EX_NEWS_FINAL) resume(connection);
+}
+
+/* The whole request is here. */
+static enum MHD_Result begin(struct connection *connection) {
+  struct ex_exchange *exchange = &connection->exchange;
+  if (exchange->call != EX_CALL_INFER) {
+    ex__route_answer(exchange);
+    return send_answer(connection);
+  }
+  if (!ex__route_prepare(exchange)) return send_answer(connection);
+  connection->progress = WAITING;
+  connection->started = true; /* before a worker may look */
+  suspend(connection);
+  if (ex__inference_start(exchange->inference, exchange->began_ns, wake, connection))
+    return MHD_YES;
+  connection->started = false;
+  resume(connection);
+  return MHD_YES;
+}
+
+static struct connection *connection_new(struct ex_server *server, struct MHD_Connection *mhd,
+                                         const char *method) {
+  struct connection *connection = ex__calloc(1, sizeof *connection);
+  if (connection == NULL) return NULL;
+  struct ex_exchange *exchange = &connection->exchange;
+  connection->mhd = mhd;
+  exchange->server = server;
+  exchange->began_ns = ex__now_ns();
+  exchange->answer_header_length = -1;
+  bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+  exchange->verb = get ? EX_VERB_GET : strcmp(method, "POST") == 0 ? EX_VERB_POST : EX_VERB_OTHER;
+  atomic_fetch_add(&server->exchanges, 1);
+  return connection;
+}
+
+static enum MHD_Result handle(void *context, struct MHD_Connection *mhd, const char *url,
+                              const char *method, const char *version, const char *data,
+                              size_t *size, void **state) {
+  (void)version;
+  struct connection *connection = *state;
+  if (connection == NULL) {
+    connection = connection_new(context, mhd, method);
+    if (connection == NULL) return MHD_NO;
+    *state = connection;
+    bool right_verb = ex__route_find(&connection->exchange, url);
+    return refuse(connection, right_verb) ? send_answer(connection) : MHD_YES;
+  }
+  if (*size > 0) {
+    size_t n = *size;
+    *size = 0;
+    return receive(connection, data, n) ? MHD_YES : MHD_NO;
+  }
+  if (connection->progress == RECEIVING) return begin(connection);
+  ex__route_reply(&connection->exchange, connection->started);
+  return send_answer(connection);
+}
+
+static void complete(void *context, struct MHD_Connection *mhd, void **state,
+                     enum MHD_RequestTerminationCode code) {
+  (void)mhd, (void)code;
+  struct ex_server *server = context;
+  struct connection *connection = *state;
+  if (connection == NULL) return;
+  *state = NULL;
+  ex__inference_release(connection->exchange.inference);
+  ex__text_clear(&connection->exchange.answer);
+  ex__free(connection->exchange.body);
+  atomic_fetch_sub(&server->body_bytes, connection->counted_bytes);
+  atomic_fetch_sub(&server->exchanges, 1);
+  ex__free(connection);
+}
+
+/* ---- starting and stopping ----------------------------------------------------------- */
+
+struct address {
+  union {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+  } of;
+  bool is_v6;
+};
+
+static enum ex_status read_address(const struct ex_server_options *options, struct address *out,
+                                   struct ex_error *err) {
+  *out = (struct address){0};
+  uint16_t port = htons((uint16_t)options->port);
+  if (inet_pton(AF_INET, options->address, &out->of.v4.sin_addr) == 1) {
+    out->of.v4.sin_family = AF_INET;
+    out->of.v4.sin_port = port;
+    return EX_OK;
+  }
+  if (inet_pton(AF_INET6, options->address, &out->of.v6.sin6_addr) == 1) {
+    out->is_v6 = true;
+    out->of.v6.sin6_family = AF_INET6;
+    out->of.v6.sin6_port = port;
+    return EX_OK;
+  }
+  return ex__fail(err, EX_EINVAL,
+                  "address \"%.60s\"; must be numeric, such as 127.0.0.1, 0.0.0.0, ::1",
+                  options->address);
+}
+
+static struct MHD_Daemon *start(struct ex_server *server, const struct address *address) {
+  const struct ex_server_options *options = &server->options;
+  unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
+  if (address->is_v6) flags |= MHD_USE_IPv6;
+  struct MHD_OptionItem more[4] = {{MHD_OPTION_END, 0, NULL}};
+  int n = 0;
+  if (options->certificate != NULL) {
+    flags |= MHD_USE_TLS;
+    more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0,
+                                        (void *)(uintptr_t)options->certificate};
+    more[n++] =
+        (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)options->key};
+  }
+  if (options->http_threads > 1)
+    more[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, options->http_threads, NULL};
+  more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+  return MHD_start_daemon(
+      flags, (uint16_t)options->port, NULL, NULL, handle, server, MHD_OPTION_SOCK_ADDR,
+      &address->of.any, MHD_OPTION_NOTIFY_COMPLETED, complete, server, MHD_OPTION_CONNECTION_LIMIT,
+      (unsigned)options->connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
+      MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(options->seconds + 0.999),
+      MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
+}
+
+enum ex_status ex__http_start(struct ex_server *server, ex_http **out, struct ex_error *err) {
+  struct address address;
+  *out = NULL;
+  EX_TRY(read_address(&server->options, &address, err));
+  ex_http *http = ex__calloc(1, sizeof *http);
+  if (http == NULL) return ex__fail(err, EX_ENOMEM, "serve: no memory");
+  http->daemon = start(server, &address);
+  if (http->daemon == NULL) {
+    ex__free(http);
+    return ex__fail(err, EX_EIO, "cannot listen on %s, port %d%s", server->options.address,
+                    (int)server->options.port,
+                    server->options.certificate != NULL
+                        ? ": is the port free, do certificate and key belong together?"
+                        : ": is the port free?");
+  }
+  const union MHD_DaemonInfo *port = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT);
+  http->port = port != NULL ? port->port : server->options.port;
+  *out = http;
+  return EX_OK;
+}
+
+int32_t ex__http_port(const ex_http *http) { return http->port; }
+
+void ex__http_close_door(ex_http *http) {
+  MHD_socket door = MHD_quiesce_daemon(http->daemon);
+  if (door != MHD_INVALID_SOCKET) close(door);
+}
+
+void ex__http_stop(ex_http *http) {
+  if (http == NULL) return;
+  MHD_stop_daemon(http->daemon);
+  ex__free(http);
+}

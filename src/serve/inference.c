@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * serve/inference: tickets in, answers out.
+ */
+#include "serve/inference.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+struct sample {
+  ex_inference *inference;
+  struct ex_ticket ticket;
+  int32_t n_answers;
+  struct ex_pipeline_answer answer[2]; /* the first; the final where it is another */
+};
+
+struct ex_inference {
+  atomic_int references, first_left, final_left;
+  ex_service *service;
+  struct ex_served *served;
+  struct ex_infer_request request;
+  bool early;
+  int64_t began_ns;
+  ex_inference_wake *wake;
+  void *context;
+  struct sample *samples;           /* [n] */
+  const struct ex_ticket **tickets; /* [n] */
+  float *logits[2];                 /* [n][n_outputs] of each answer */
+};
+
+void ex__inference_release(ex_inference *inference) {
+  if (inference == NULL || atomic_fetch_sub(&inference->references, 1) > 1) return;
+  ex__served_release(inference->served);
+  ex__infer_clear(&inference->request);
+  ex__free(inference->samples);
+  ex__free(inference->tickets);
+  ex__free(inference->logits[0]);
+  ex__free(inference->logits[1]);
+  ex__free(inference);
+}
+
+/* ---- answers, from workers ----------------------------------------------------- */
+
+static const struct ex_pipeline_answer *told(const ex_inference *inference, int32_t i,
+                                             enum ex_inference_news news) {
+  const struct sample *sample = &inference->samples[i];
+  bool second = news == EX_NEWS_FINAL && inference->early && sample->n_answers == 2;
+  return &sample->answer[second ? 1 : 0];
+}
+
+static enum ex_request_end end_of(const ex_inference *inference) {
+  enum ex_request_end end = EX_REQUEST_ANSWERED;
+  for (int32_t i = 0; i < inference->request.n; i++) {
+    enum ex_status status = told(inference, i, EX_NEWS_FINAL)->status;
+    if (status == EX_EDEADLINE)
+      end = EX_REQUEST_LATE;
+    else if (status != EX_OK)
+      return EX_REQUEST_FAILED;
+  }
+  return end;
+}
+
+/* All is known that the client is told: it is counted, and the client woken. */
+static void finish(ex_inference *inference) {
+  struct ex_statistics *statistics = &inference->service->statistics;
+  for (int32_t i = 0; i < inference->request.n; i++)
+    ex__statistics_answer(statistics, told(inference, i, EX_NEWS_FINAL),
+                          inference->served->info.full_macs);
+  ex__statistics_request(statistics, end_of(inference), ex__now_ns() - inference->began_ns);
+  inference->wake(inference->context, EX_NEWS_FINAL);
+}
+
+static bool all_are_final(const ex_inference *inference) {
+  for (int32_t i = 0; i < inference->request.n; i++)
+    if (!inference->samples[i].answer[0].final) return false;
+  return true;
+}
+
+static void take_answer(void *context, const struct ex_pipeline_answer *answer) {
+  struct sample *sample = context;
+  ex_inference *inference = sample->inference;
+  int32_t k = sample->n_answers++, n_outputs = inference->served->info.n_outputs;
+  ptrdiff_t index = sample - inference->samples;
+  sample->answer[k] = *answer;
+  if (inference->logits[k] != NULL)
+    memcpy(inference->logits[k] + index * n_outputs, answer->logits,
+           (size_t)n_outputs * sizeof(float));
+  bool final = answer->final;
+  if (k == 0 && atomic_fetch_sub(&inference->first_left, 1) == 1) {
+    if (!inference->early)
+      finish(inference);
+    else if (!all_are_final(inference))
+      inference->wake(inference->context, EX_NEWS_EARLY);
+  }
+  if (!final || atomic_fetch_sub(&inference->final_left, 1) > 1) return;
+  if (inference->early) finish(inference);
+  ex__inference_release(inference); /* the pipeline's */
+}
+
+/* ---- making and starting --------------------------------------------------------- */
+
+static enum ex_status reserve(ex_inference *inference, struct ex_error *err) {
+  size_t n = (size_t)inference->request.n;
+  size_t n_outputs = (size_t)inference->served->info.n_outputs;
+  inference->samples = ex__calloc(n, sizeof *inference->samples);
+  inference->tickets = ex__calloc(n, sizeof(struct ex_ticket *));
+  inference->logits[0] = ex__calloc(n * n_outputs, sizeof(float));
+  if (inference->early) inference->logits[1] = ex__calloc(n * n_outputs, sizeof(float));
+  if (inference->samples == NULL || inference->tickets == NULL || inference->logits[0] == NULL ||
+      (inference->early && inference->logits[1] == NULL))
+    return ex__fail(err, EX_ENOMEM, "no memory for %zu samples", n);
+  return EX_OK;
+}
+
+static enum ex_status check_classes(const ex_inference *inference, struct ex_error *err) {
+  if (!inference->request.has_classes || ex__engine_minds_classes(inference->served->engine))
+    return EX_OK;
+  return ex__fail(err, EX_EUNSUPPORTED,
+                  "parameters.classes: the exit rule of this model knows no classes of interest");
+}
+
+enum ex_status ex__inference_new(ex_service *service, const void *body, size_t size,
+                                 int64_t header_length, bool early, ex_inference **out,
+                                 struct ex_error *err) {
+  *out = NULL;
+  ex_inference *inference = ex__calloc(1, sizeof *inference);
+  if (inference == NULL) return ex__fail(err, EX_ENOMEM, "no memory for a request");
+  atomic_init(&inference->references, 1);
+  inference->service = service;
+  inference->served = ex__service_take(service);
+  inference->early = early;
+  enum ex_status status = ex__infer_parse(inference->served->model, service->options.queue, body,
+                                          size, header_length, &inference->request, err);
+  if (status == EX_OK) status = check_classes(inference, err);
+  if (status == EX_OK) status = reserve(inference, err);
+  if (status == EX_OK)
+    *out = inference;
+  else
+    ex__inference_release(inference);
+  return status;
+}
+
+static void write_tickets(ex_inference *inference) {
+  const struct ex_infer_request *request = &inference->request;
+  int64_t deadline = INT64_MAX;
+  if (request->deadline_us != INT64_MAX)
+    deadline = inference->began_ns + 1000 * request->deadline_us;
+  for (int32_t i = 0; i < request->n; i++) {
+    struct sample *sample = &inference->samples[i];
+    sample->inference = inference;
+    sample->ticket = (struct ex_ticket){
+        .x = request->x + i * inference->served->features,
+        .max_exit = request->max_exit,
+        .both = inference->early,
+        .deadline_ns = deadline,
+        .classes = request->has_classes ? request->classes : NULL,
+        .n_classes = request->n_classes,
+        .answered = take_answer,
+        .context = sample,
+    };
+    inference->tickets[i] = &sample->ticket;
+  }
+}
+
+bool ex__inference_start(ex_inference *inference, int64_t began_ns, ex_inference_wake *wake,
+                         void *context) {
+  int32_t n = inference->request.n;
+  inference->began_ns = began_ns;
+  inference->wake = wake;
+  inference->context = context;
+  atomic_store(&inference->first_left, n);
+  atomic_store(&inference->final_left, n);
+  write_tickets(inference);
+  atomic_fetch_add(&inference->references, 1); /* the pipeline's */
+  if (ex__pipeline_submit(inference->served->pipeline, inference->tickets, n)) return true;
+  atomic_fetch_sub(&inference->references, 1);
+  return false;
+}
+
+/* ---- the reply --------------------------------------------------------------------- */
+
+static enum ex_status check_answer(const struct ex_pipeline_answer *answer, int32_t i, int32_t n,
+                                   struct ex_error *err) {
+  if (answer->status == EX_OK) return EX_OK;
+  if (n == 1) return ex__fail(err, answer->status, "%s", ex_status_text(answer->status));
+  return ex__fail(err, answer->status, "sample %d: %s", (int)i, ex_status_text(answer->status));
+}
+
+enum ex_status ex__inference_reply(const ex_inference *inference, enum ex_inference_news news,
+                                   struct ex_text *json, struct ex_text *binary,
+                                   struct ex_error *err) {
+  int32_t n = inference->request.n, n_outputs = inference->served->info.n_outputs;
+  struct ex_result *results = ex__calloc((size_t)n, sizeof *results);
+  float *logits = ex__alloc((size_t)n * (size_t)n_outputs, sizeof *logits);
+  enum ex_status status = EX_OK;
+  if (results == NULL || logits == NULL) status = ex__fail(err, EX_ENOMEM, "no memory for a reply");
+  for (int32_t i = 0; status == EX_OK && i < n; i++) {
+    const struct ex_pipeline_answer *answer = told(inference, i, news);
+    int32_t which = (int32_t)(answer - inference->samples[i].answer);
+    status = check_answer(answer, i, n, err);
+    results[i] = answer->result;
+    memcpy(logits + (int64_t)i * n_outputs, inference->logits[which] + (int64_t)i * n_outputs,
+           (size_t)n_outputs * sizeof *logits);
+  }
+  if (status == EX_OK) {
+    const struct ex_infer_reply reply = {
+        .name = inference->service->name,
+        .quoted = inference->served->quoted,
+        .label = (const char *const *)inference->served->model->labels,
+        .n_classes = n_outputs,
+        .request = &inference->request,
+        .results = results,
+        .logits = logits,
+    };
+    ex__infer_write(&reply, json, binary);
+    if (ex__text_status(json) != EX_OK || ex__text_status(binary) != EX_OK)
+      status = ex__fail(err, EX_ENOMEM, "no memory for a reply");
+  }
+  ex__free(results);
+  ex__free(logits);
+  return status;
+}

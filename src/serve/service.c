@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * serve/service: loading, swapping and freeing generations.
+ */
+#include "serve/service.h"
+
+#include <string.h>
+
+#include "base/json.h"
+#include "base/memory.h"
+
+static bool is_name(const char *name, size_t n) {
+  static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  return n > 0 && n < 100 && strspn(name, allowed) >= n && name[0] != '.';
+}
+
+/* NAME=PATH, or the file's name without its ending. */
+static enum ex_status read_name(const char *given, ex_service *service, struct ex_error *err) {
+  const char *equals = strchr(given, '='), *slash = strrchr(given, '/');
+  const char *name = given, *path = given;
+  size_t n;
+  if (equals != NULL && (slash == NULL || equals < slash)) {
+    n = (size_t)(equals - given);
+    path = equals + 1;
+  } else {
+    if (slash != NULL) name = slash + 1;
+    n = strcspn(name, ".");
+  }
+  if (!is_name(name, n))
+    return ex__fail(err, EX_EINVAL,
+                    "model \"%.100s\": its name must be letters, digits, '.', '_' or '-'; say "
+                    "NAME=FILE",
+                    given);
+  service->name = ex__calloc(n + 1, 1);
+  service->path = ex__strdup(path);
+  if (service->name == NULL || service->path == NULL)
+    return ex__fail(err, EX_ENOMEM, "serve: no memory for a name");
+  memcpy(service->name, name, n);
+  return EX_OK;
+}
+
+/* ---- one generation ---------------------------------------------------------- */
+
+static void free_served(struct ex_served *served) {
+  if (served == NULL) return;
+  ex__pipeline_free(served->pipeline);
+  ex_engine_free(served->engine);
+  for (int32_t c = 0; served->quoted != NULL && c < served->info.n_outputs; c++)
+    ex__free(served->quoted[c]);
+  ex__free(served->quoted);
+  ex_model_free(served->model);
+  ex__free(served);
+}
+
+static enum ex_status choose_policy(const struct ex_served *served,
+                                    const struct ex_service_options *options, ex_policy *policy,
+                                    struct ex_error *err) {
+  const ex_model *model = served->model;
+  int32_t n_points = model->net->n_points, n_outputs = model->net->n_outputs;
+  if (options->policy != NULL)
+    EX_TRY(ex__policy_init(policy, options->policy, n_points, n_outputs, err));
+  else if (model->policy != NULL)
+    EX_TRY(ex__policy_from_json(model->policy, n_points, n_outputs, policy, err));
+  else
+    return ex__fail(err, EX_EINVAL,
+                    "is not calibrated; run `exeunt calibrate`, or name a rule with --policy");
+  for (int32_t i = 0; i < options->n_set; i++) {
+    char key[64];
+    const char *equals = strchr(options->set[i], '=');
+    size_t n = equals != NULL ? (size_t)(equals - options->set[i]) : 0;
+    if (n == 0 || n >= sizeof key)
+      return ex__fail(err, EX_EINVAL, "\"%.80s\"; must be KEY=VALUE", options->set[i]);
+    memcpy(key, options->set[i], n);
+    key[n] = '\0';
+    EX_TRY(ex__policy_set(policy, key, equals + 1, err));
+  }
+  return EX_OK;
+}
+
+static enum ex_status quote_labels(struct ex_served *served, struct ex_error *err) {
+  size_t n = (size_t)served->info.n_outputs;
+  served->quoted = ex__calloc(n, sizeof *served->quoted);
+  bool ok = served->quoted != NULL;
+  for (size_t c = 0; ok && c < n; c++) {
+    json_t *label = json_string(served->model->labels[c]);
+    ok = label != NULL && ex__json_dump(label, false, &served->quoted[c]) == EX_OK;
+    json_decref(label);
+  }
+  return ok ? EX_OK : ex__fail(err, EX_ENOMEM, "no memory for %d labels", (int)n);
+}
+
+static enum ex_status build(struct ex_served *served, const char *path,
+                            const struct ex_service_options *options, struct ex_error *err) {
+  ex_policy policy;
+  EX_TRY(ex_model_load(path, &served->model, err));
+  served->info.size = sizeof served->info;
+  EX_TRY(ex_model_describe(served->model, &served->info));
+  served->features = ex__shape_count(&served->model->net->input);
+  enum ex_status status = choose_policy(served, options, &policy, err);
+  if (status != EX_OK) return ex__wrap(err, status, "%s", path);
+  /* The pipeline has threads of its own; each runs programs for one thread. */
+  const struct ex_engine_options engine = {
+      .size = sizeof engine, .threads = 1, .max_batch = options->queue};
+  EX_TRY(ex__engine_new(served->model, &policy, &engine, &served->engine, err));
+  EX_TRY(quote_labels(served, err));
+  return ex__pipeline_new(served->engine, options->workers, &served->pipeline, err);
+}
+
+static enum ex_status load(const ex_service *service, struct ex_served **out,
+                           struct ex_error *err) {
+  *out = NULL;
+  struct ex_served *served = ex__calloc(1, sizeof *served);
+  if (served == NULL) return ex__fail(err, EX_ENOMEM, "serve: no memory for a model");
+  enum ex_status status = build(served, service->path, &service->options, err);
+  if (status == EX_OK)
+    *out = served;
+  else
+    free_served(served);
+  return status;
+}
+
+/* ---- the name ------------------------------------------------------------------ */
+
+enum ex_status ex__service_new(const char *given, const struct ex_service_options *options,
+                               ex_service **out, struct ex_error *err) {
+  *out = NULL;
+  ex_service *service = ex__calloc(1, sizeof *service);
+  if (service == NULL) return ex__fail(err, EX_ENOMEM, "serve: no memory");
+  pthread_mutex_init(&service->lock, NULL);
+  service->options = *options;
+  enum ex_status status = read_name(given, service, err);
+  if (status == EX_OK) status = load(service, &service->served, err);
+  if (status == EX_OK) {
+    service->served->generation = 1;
+    *out = service;
+  } else {
+    ex__service_free(service);
+  }
+  return status;
+}
+
+enum ex_status ex__service_reload(ex_service *service, struct ex_error *err) {
+  struct ex_served *fresh;
+  EX_TRY(load(service, &fresh, err));
+  pthread_mutex_lock(&service->lock);
+  struct ex_served *old = service->served;
+  fresh->generation = old->generation + 1;
+  old->older = service->retired;
+  service->retired = old;
+  service->served = fresh;
+  pthread_mutex_unlock(&service->lock);
+  return EX_OK;
+}
+
+struct ex_served *ex__service_take(ex_service *service) {
+  pthread_mutex_lock(&service->lock);
+  struct ex_served *served = service->served;
+  atomic_fetch_add(&served->users, 1);
+  pthread_mutex_unlock(&service->lock);
+  return served;
+}
+
+void ex__served_release(struct ex_served *served) { atomic_fetch_sub(&served->users, 1); }
+
+void ex__service_sweep(ex_service *service) {
+  struct ex_served *unused = NULL;
+  pthread_mutex_lock(&service->lock);
+  for (struct ex_served **at = &service->retired; *at != NULL;) {
+    struct ex_served *served = *at;
+    if (atomic_load(&served->users) > 0) {
+      at = &served->older;
+      continue;
+    }
+    *at = served->older;
+    served->older = unused;
+    unused = served;
+  }
+  pthread_mutex_unlock(&service->lock);
+  while (unused != NULL) {
+    struct ex_served *served = unused;
+    unused = served->older;
+    free_served(served);
+  }
+}
+
+void ex__service_free(ex_service *service) {
+  if (service == NULL) return;
+  while (service->retired != NULL) {
+    struct ex_served *served = service->retired;
+    service->retired = served->older;
+    free_served(served);
+  }
+  free_served(service->served);
+  pthread_mutex_destroy(&service->lock);
+  ex__free(service->name);
+  ex__free(service->path);
+  ex__free(service);
+}
