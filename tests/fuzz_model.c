@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Model files: what is accepted is a whole net, whose costs, digest and
- * description can be taken, and which reads the same when written again. The
+ * description can be taken, which reads the same when written again, and which is
+ * exported as C or refused with a reason. The
  * seed is a small model, made once. Since most of a file's meaning is JSON
  * inside a string of JSON, half of the mutations change that text and put the
  * file together again.
@@ -13,6 +14,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "export/export.h"
 #include "net/model.h"
 #include "tests/fuzzing.h"
 #include "zoo/zoo.h"
@@ -55,6 +57,29 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   return 0;
 }
 
+static void read_zeros(void *context, int32_t index, ex_real *x) {
+  const ex_net *net = context;
+  (void)index;
+  for (int64_t i = 0; i < ex__shape_count(&net->input); i++) x[i] = 0;
+}
+
+static void export(const ex_model *model) {
+  ex_policy policy;
+  struct ex_cost cost;
+  const ex_net *net = model->net;
+  if (ex__policy_init(&policy, "patience", net->n_points, net->n_outputs, NULL) != EX_OK) return;
+  ex__net_cost(net, &cost);
+  for (int int8 = 0; int8 < 2; int8++) {
+    struct ex_error err = {0};
+    struct ex_text source = {0}, header = {0};
+    const struct ex_export_c job = {model, &policy, "net", int8 != 0, read_zeros, model->net, 1};
+    if (int8 && cost.macs[net->n_points - 1] > 1000000) return; /* takes too long */
+    if (ex__export_c(&job, &source, &header, &err) != EX_OK) FUZZ_REQUIRE(err.text[0] != '\0');
+    ex__text_clear(&source);
+    ex__text_clear(&header);
+  }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct ex_error err;
   ex_model *model;
@@ -74,6 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   json_decref(json);
   json_decref(again);
   ex_net_free(back);
+  export(model);
   ex_model_free(model);
   return 0;
 }

@@ -431,6 +431,9 @@ static void what_cannot_be_written_is_named(void **state) {
   refuses(model, &policy, "9net", EX_EINVAL, "name \"9net\"");
   assert_ok(ex__policy_set(&policy, "fallback", "true", &err), &err);
   refuses(model, &policy, "net", EX_EUNSUPPORTED, "fallback = true");
+  ex_real *weight = ex__slabs_tensor(model->net->params, model->net->graph, 0);
+  weight[1] = (ex_real)INFINITY;
+  refuses(model, &policy, "net", EX_ENOTFINITE, "uneven.weight\" holds inf; must be finite");
   ex_model_free(model);
 
   ex_builder *b;

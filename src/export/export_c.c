@@ -271,6 +271,9 @@ static enum ex_status write(const struct ex_export_plan *plan, struct ex_text *s
   ex__header_write(plan, work.writer.bytes, header);
   ex__text_clear(&work.kernels);
   if (!work.complete) return ex__fail(err, EX_EBACKEND, "export: a kernel is missing");
+  if (work.writer.too_large)
+    return ex__fail(err, EX_ENOTFINITE,
+                    "a weight, its batch-norm folded in, is too large for a float");
   if (source->failed || header->failed)
     return ex__fail(err, EX_ENOMEM, "export: no memory for the text");
   return EX_OK;

@@ -154,6 +154,11 @@ enum ex_status ex__export_ranges(struct ex_export_plan *plan, struct ex_error *e
   struct twin twin = {.plan = plan};
   enum ex_status status = open_twin(&twin, err);
   if (status == EX_OK) status = observe(&twin, err);
+  for (int32_t id = 0; status == EX_OK && id < twin.n; id++)
+    if (!isfinite(twin.range[id].most - twin.range[id].least))
+      status = ex__fail(err, EX_ENOTFINITE,
+                        "node %d, operator %s: its numbers on the inputs given are too large",
+                        (int)id, ex__graph_node(plan->net->graph, id)->op->name);
   if (status == EX_OK) quantise(plan, twin.range);
   close_twin(&twin);
   return status;

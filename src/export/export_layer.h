@@ -14,6 +14,7 @@ struct ex_writer {
   const struct ex_export_plan *plan;
   struct ex_text *text;
   int64_t bytes[EX_MAX_STAGES]; /* of constants that were written, by stage */
+  bool too_large;               /* a number that a float cannot hold was to be written */
 };
 
 enum ex_layer_flag {

@@ -29,43 +29,45 @@ static bool is_output(const ex_net *net, int32_t id) {
   return false;
 }
 
-static int32_t count_readers(const ex_net *net, int32_t id) {
-  int32_t n = is_output(net, id);
-  for (int32_t r = id + 1; r < ex__graph_n_nodes(net->graph); r++) {
-    const struct ex_node *node = ex__graph_node(net->graph, r);
-    for (int32_t k = 0; k < node->n_in && !in_gate(node); k++) n += node->in[k] == id;
-  }
-  return n;
-}
-
-/* The order of features does not matter to linear layers, whose weights follow it;
- * everybody else must see them as the graph says. */
-static bool only_linear_reads(const ex_net *net, int32_t id) {
-  if (is_output(net, id)) return false;
-  for (int32_t r = id + 1; r < ex__graph_n_nodes(net->graph); r++) {
-    const struct ex_node *node = ex__graph_node(net->graph, r);
-    bool reads = false;
-    for (int32_t k = 0; k < node->n_in && !in_gate(node); k++) reads |= node->in[k] == id;
-    if (!reads || is_op(node, "linear")) continue;
+/* How many read each value, and whether the order of its numbers matters to one of
+ * them. A linear layer's weights follow any order, and relu and dropout keep it;
+ * everybody else must see features as the graph says. Readers come later, so their own
+ * readers are known when they are looked at. */
+static void find_readers(struct ex_export_plan *plan) {
+  const ex_net *net = plan->net;
+  for (int32_t id = ex__graph_n_nodes(net->graph) - 1; id >= 0; id--) {
+    const struct ex_node *node = ex__graph_node(net->graph, id);
+    if (in_gate(node)) continue;
+    if (is_output(net, id)) {
+      plan->readers[id]++;
+      plan->ordered[id] = true;
+    }
     bool passes = is_op(node, "dropout") || is_op(node, "relu");
-    if (!passes || !only_linear_reads(net, r)) return false;
+    for (int32_t k = 0; k < node->n_in; k++) {
+      plan->readers[node->in[k]]++;
+      if (!is_op(node, "linear") && !(passes && !plan->ordered[id]))
+        plan->ordered[node->in[k]] = true;
+    }
   }
-  return true;
 }
 
 /* ---- steps ------------------------------------------------------------------ */
 
 static int32_t new_value(struct ex_export_plan *plan, int32_t node, const struct ex_shape *shape) {
   int32_t segment = ex__graph_node(plan->net->graph, node)->segment;
-  plan->values[plan->n_values] = (struct ex_value){
-      .node = node, .shape = *shape, .stage = segment / EX_N_PARTS, .shares = -1, .offset = -1};
+  plan->values[plan->n_values] = (struct ex_value){.node = node,
+                                                   .shape = *shape,
+                                                   .stage = segment / EX_N_PARTS,
+                                                   .maker = -1,
+                                                   .shares = -1,
+                                                   .offset = -1};
   return plan->n_values++;
 }
 
+/* NULL: it is the network's input. Until steps are sorted. */
 static struct ex_layer_step *maker_of(struct ex_export_plan *plan, int32_t value) {
-  for (int32_t s = plan->n_steps - 1; s >= 0; s--)
-    if (plan->steps[s].out == value) return &plan->steps[s];
-  return NULL;
+  int32_t maker = plan->values[value].maker;
+  return maker >= 0 ? &plan->steps[maker] : NULL;
 }
 
 /* An identifier from what a file calls the node: letters, digits and '_' alone, and
@@ -94,6 +96,7 @@ static enum ex_status add_step(struct ex_export_plan *plan, const struct ex_laye
   const struct ex_shape *shape =
       is_op(node, "relu") ? &plan->values[step->in[0]].shape : &node->shape;
   step->out = new_value(plan, id, shape);
+  plan->values[step->out].maker = plan->n_steps - 1;
   plan->value_of[id] = step->out;
   name_step(step, id);
   return layer->check != NULL ? layer->check(plan, step, err) : EX_OK;
@@ -105,7 +108,7 @@ static struct ex_layer_step *absorber(struct ex_export_plan *plan, const struct 
                                       int32_t k, unsigned flag) {
   struct ex_layer_step *maker = maker_of(plan, plan->value_of[node->in[k]]);
   if (maker == NULL || (maker->layer->flags & flag) == 0 || maker->relu) return NULL;
-  if (maker->segment != node->segment || count_readers(plan->net, node->in[k]) != 1) return NULL;
+  if (maker->segment != node->segment || plan->readers[node->in[k]] != 1) return NULL;
   return plan->values[maker->out].node == node->in[k] ? maker : NULL;
 }
 
@@ -135,8 +138,7 @@ static enum ex_status lower_reshape(struct ex_export_plan *plan, const struct ex
     return ex__fail(err, EX_EUNSUPPORTED,
                     "node %d, operator reshape: only to one dimension can be written as C",
                     (int)id);
-  if (!same && !only_linear_reads(plan->net, id))
-    return add_step(plan, &ex__layer_flatten, id, err);
+  if (!same && plan->ordered[id]) return add_step(plan, &ex__layer_flatten, id, err);
   alias(plan, node, id);
   return EX_OK;
 }
@@ -235,15 +237,20 @@ enum ex_status ex__export_lower(struct ex_export_plan *plan, struct ex_error *er
   plan->steps = ex__calloc((size_t)n, sizeof *plan->steps);
   plan->values = ex__calloc((size_t)n, sizeof *plan->values);
   plan->value_of = ex__calloc((size_t)n, sizeof *plan->value_of);
-  if (plan->steps == NULL || plan->values == NULL || plan->value_of == NULL)
+  plan->readers = ex__calloc((size_t)n, sizeof *plan->readers);
+  plan->ordered = ex__calloc((size_t)n, sizeof *plan->ordered);
+  if (plan->steps == NULL || plan->values == NULL || plan->value_of == NULL ||
+      plan->readers == NULL || plan->ordered == NULL)
     return ex__fail(err, EX_ENOMEM, "export: no memory for %d steps", (int)n);
+  find_readers(plan);
   for (int32_t id = 0; id < n; id++) {
     plan->value_of[id] = -1;
     if (!in_gate(ex__graph_node(plan->net->graph, id))) EX_TRY(lower_node(plan, id, err));
   }
-  qsort(plan->steps, (size_t)plan->n_steps, sizeof *plan->steps, by_segment);
   count(plan);
+  EX_TRY(mark_logits(plan, err));
+  qsort(plan->steps, (size_t)plan->n_steps, sizeof *plan->steps, by_segment);
   prune(plan);
   for (int32_t s = 0; s < plan->n_steps; s++) hoist_relu(plan, &plan->steps[s]);
-  return mark_logits(plan, err);
+  return EX_OK;
 }

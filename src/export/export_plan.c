@@ -4,8 +4,12 @@
  */
 #include "export/export_plan.h"
 
+#include <math.h>
+#include <string.h>
+
 #include "base/memory.h"
 #include "export/export_transform.h"
+#include "export/layer_product.h"
 
 static void find_uses(struct ex_export_plan *plan) {
   const ex_net *net = plan->net;
@@ -18,12 +22,41 @@ static void find_uses(struct ex_export_plan *plan) {
       if (plan->closure[q] >> p & 1) plan->last_use[p] = q;
 }
 
+/* What is not a number cannot be written as one. */
+static enum ex_status check_numbers(const struct ex_export_plan *plan, struct ex_error *err) {
+  const ex_graph *graph = plan->net->graph;
+  for (int32_t t = 0; t < ex__graph_n_tensors(graph); t++) {
+    const struct ex_tensor_info *info = ex__graph_tensor(graph, t);
+    bool buffer = info->role == EX_ROLE_BUFFER;
+    const ex_real *data =
+        ex__slabs_tensor(buffer ? plan->net->buffers : plan->net->params, graph, t);
+    for (int64_t i = 0; i < ex__shape_count(&info->shape); i++)
+      if (!isfinite(data[i]))
+        return ex__fail(err, EX_ENOTFINITE, "\"%s\" holds %g; must be finite", info->name,
+                        (double)data[i]);
+  }
+  for (int32_t id = 0; id < ex__graph_n_nodes(graph); id++) {
+    const struct ex_node *node = ex__graph_node(graph, id);
+    if (strcmp(node->op->name, "batch_norm") != 0) continue;
+    for (int32_t c = 0; c < node->shape.dim[0]; c++) {
+      double factor, shift;
+      ex__norm_at(plan, node, c, &factor, &shift);
+      if (isfinite(factor) && isfinite(shift)) continue;
+      return ex__fail(err, EX_ENOTFINITE,
+                      "node %d, batch_norm: the variance of channel %d must be above zero", (int)id,
+                      (int)c);
+    }
+  }
+  return EX_OK;
+}
+
 static enum ex_status make(struct ex_export_plan *plan, struct ex_error *err) {
   const struct ex_export_c *job = plan->job;
   if (!ex__export_name_is_good(job->name))
     return ex__fail(err, EX_EINVAL, "name \"%.60s\"; must be [a-z][a-z0-9_]*, shorter than %d",
                     job->name, EX_EXPORT_NAME_SIZE);
   EX_TRY(ex__input_check(plan, err));
+  EX_TRY(check_numbers(plan, err));
   find_uses(plan);
   plan->reserved = ex__transform_reserved(plan->net);
   EX_TRY(ex__export_lower(plan, err));
@@ -51,5 +84,7 @@ void ex__export_plan_free(struct ex_export_plan *plan) {
   ex__free(plan->steps);
   ex__free(plan->values);
   ex__free(plan->value_of);
+  ex__free(plan->readers);
+  ex__free(plan->ordered);
   ex__free(plan);
 }

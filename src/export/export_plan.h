@@ -34,6 +34,7 @@ struct ex_value {
   struct ex_quantum quantum;
   int32_t stage;        /* that makes it */
   int32_t n_readers;    /* steps, and 1 where a point answers with it */
+  int32_t maker;        /* the step; -1: none. Until steps are sorted */
   int32_t shares;       /* the value in whose place it lies; −1: a place of its own */
   int32_t begins, ends; /* positions in the order of steps, from 1; the input is made at 0 */
   int64_t offset;       /* in the work memory, bytes; −1: it is not there */
@@ -56,8 +57,10 @@ struct ex_export_plan {
   int32_t n_steps;
   struct ex_value *values; /* [n_values]; [0] is the input */
   int32_t n_values;
-  int32_t *value_of;           /* [n_nodes] of the graph; −1: in a gate */
-  int64_t reserved;            /* bytes in front of all values, for the exit transform */
+  int32_t *readers;  /* [n_nodes] of the graph: how many read it, an exit's answer included */
+  bool *ordered;     /* [n_nodes]: somebody wants its numbers in the graph's order */
+  int32_t *value_of; /* [n_nodes] of the graph; −1: in a gate */
+  int64_t reserved;  /* bytes in front of all values, for the exit transform */
   int64_t work[EX_MAX_POINTS]; /* bytes, if no exit behind this one is run */
   uint32_t closure[EX_MAX_POINTS];
   int32_t last_use[EX_MAX_POINTS]; /* the last point that may run this one's head */

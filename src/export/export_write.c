@@ -3,6 +3,7 @@
  * export/export_write: pieces of C that all layers are written with.
  */
 #include <ctype.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -107,6 +108,7 @@ void ex__write_floats(struct ex_writer *writer, const struct ex_layer_step *step
   open_array(writer, step, "float", suffix, n, &columns);
   for (int64_t i = 0; i < n; i++) {
     item.size = 0;
+    if (!isfinite((float)values[i])) writer->too_large = true;
     ex__write_float(&item, values[i]);
     next_column(&columns, &item, i == n - 1);
   }
