@@ -60,6 +60,7 @@ have_runtime=no
 for file in *.onnx; do
   name=${file%.onnx}
   "$EXEUNT" import "$file" -q >"$name.log" || { failed=1; continue; }
+  [ "$name" = exits ] && continue
   "$EXEUNT" predict --json -q "$name.safetensors" "$name.x.npy" >"$name.json" || failed=1
   compare "$name" || { echo "$name: not PyTorch's outputs"; failed=1; }
   if [ $have_runtime = yes ]; then
@@ -67,6 +68,17 @@ for file in *.onnx; do
   fi
 done
 [ $have_runtime = yes ] || echo "ONNX Runtime is not installed: not compared with it"
+
+# Several outputs are exits, shallow first.
+grep -q '^first, second, last: .*' exits.log && grep -q '^3 exits of 10 outputs' exits.log || { cat exits.log; failed=1; }
+"$EXEUNT" predict --json -q --all-exits -p fixed exits.safetensors exits.x.npy >exits.json || failed=1
+$python - <<'EOF' || failed=1
+import json, sys
+import numpy
+theirs = numpy.load('exits.y.npy')
+ours = numpy.array([[e['logits'] for e in json.loads(line)['exits']] for line in open('exits.json')])
+sys.exit(ours.shape != theirs.shape or not abs(ours - theirs).max() <= 1e-3 * abs(theirs).max())
+EOF
 
 # The other commands take it as any model.
 "$EXEUNT" inspect lenet.safetensors | grep 'of full depth' >/dev/null || failed=1

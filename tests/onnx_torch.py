@@ -165,6 +165,36 @@ def export(name, net, shape, opset=13, free=True, **options):
     numpy.save(name + '.y.npy', y.numpy())
 
 
+class Exits(nn.Module):
+    """Three exits as three outputs, the deepest named first."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 5, 5, 1, 2)
+        self.exit1 = nn.Sequential(nn.Conv2d(5, 10, 3, 1, 1), nn.ReLU(), nn.Flatten(),
+                                   nn.Linear(1960, 10))
+        self.conv2 = nn.Conv2d(5, 10, 5, 1, 2)
+        self.exit2 = nn.Linear(490, 10)
+        self.fc1 = nn.Linear(490, 84)
+        self.fc2 = nn.Linear(84, 10)
+
+    def forward(self, x):
+        x = torch.relu(nn.functional.max_pool2d(self.conv1(x), 2))
+        first = self.exit1(x)
+        x = torch.relu(nn.functional.max_pool2d(self.conv2(x), 2)).flatten(1)
+        return self.fc2(torch.relu(self.fc1(x))), first, self.exit2(x)
+
+
+def export_exits(name, net, shape):
+    x = torch.randn(shape)
+    last, first, second = net.eval()(x)
+    torch.onnx.export(net, x, name + '.onnx', input_names=['input'],
+                      output_names=['last', 'first', 'second'],
+                      dynamic_axes={'input': {0: 'batch'}}, opset_version=13)
+    numpy.save(name + '.x.npy', x.numpy())
+    numpy.save(name + '.y.npy', torch.stack([first, second, last], 1).detach().numpy())
+
+
 def main():
     os.chdir(sys.argv[1])
     warnings.simplefilter('ignore')
@@ -179,6 +209,7 @@ def main():
     export('dense', Dense(), (3, 2, 20, 17))
     export('sensor', Sensor(), (3, 6, 64))
     export('encoder', Encoder(), (3, 1, 28, 28))
+    export_exits('exits', Exits(), (3, 1, 28, 28))
     export('encoder_17', Encoder(), (3, 1, 28, 28), opset=17)
 
 

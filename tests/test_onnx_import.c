@@ -151,18 +151,55 @@ static void free_sizes_are_told(void **state) {
   ex_net_free(net);
 }
 
-static void one_of_several_outputs(void **state) {
+/* Outputs are exits, shallow first however they are listed; one alone may be taken. */
+static void outputs_become_exits(void **state) {
   (void)state;
-  const struct ex_onnx_options first = {.samples = 1, .output = "r"};
+  const struct ex_onnx_options first = {.samples = 1, .output = "early"};
   const struct ex_onnx_options none = {.samples = 1, .output = "q"};
+  fixture_begin(13);
+  fixture_input("x", DIMS(-1, 4));
+  fixture_output("late");
+  fixture_output("early");
+  fixture_floats("w", DIMS(4, 4));
+  fixture_floats("head", DIMS(4, 3));
+  fixture_node("MatMul", "x w", "a");
+  fixture_node("Relu", "a", "r");
+  fixture_node("MatMul", "r w", "b");
+  fixture_node("MatMul", "b head", "late");
+  fixture_node("MatMul", "r head", "p");
+  fixture_node("Softmax", "p", "early");
+  accepted();
+  assert_int_equal(report.n_exits, 2);
+  assert_int_equal(net->n_points, 2);
+  assert_string_equal(report.output, "early, late");
+  assert_true(report.softmax);
+  struct ex_cost cost;
+  ex__net_cost(net, &cost);
+  assert_int_equal(cost.body_macs[0], 16);
+  assert_int_equal(cost.head_macs[0], 12);
+  assert_int_equal(cost.body_macs[1], 16);
+  assert_int_equal(cost.head_macs[1], 12);
+  ex_net_free(net);
+  assert_refused(fixture_import(&none, &net, &report, &err), EX_ENOTFOUND, &err,
+                 "output \"q\" is unknown; must be one of late, early");
+  assert_ok(fixture_import(&first, &net, &report, &err), &err);
+  assert_int_equal(net->n_points, 1);
+  ex_net_free(net);
+}
+
+/* An exit that is a value on the way, and one that has no layer of its own. */
+static void exits_without_layers(void **state) {
+  (void)state;
   small();
   fixture_output("r");
   fixture_node("Relu", "y", "r");
-  refused(EX_EUNSUPPORTED, "2 outputs; one must be named with --exit: y, r");
-  assert_refused(fixture_import(&none, &net, &report, &err), EX_ENOTFOUND, &err,
-                 "output \"q\" is unknown; must be one of y, r");
-  assert_ok(fixture_import(&first, &net, &report, &err), &err);
+  accepted();
+  assert_int_equal(net->n_points, 2);
   ex_net_free(net);
+  small();
+  fixture_output("a");
+  fixture_node("Relu", "x", "a");
+  refused(EX_ESHAPE, "\"a\" has 4 numbers and another output 3: exits must have as many");
 }
 
 /* ---- what does not, by name ------------------------------------------------------------- */
@@ -437,7 +474,8 @@ int main(void) {
       cmocka_unit_test(shapes_may_be_computed),
       cmocka_unit_test(a_fixed_batch_is_freed),
       cmocka_unit_test(free_sizes_are_told),
-      cmocka_unit_test(one_of_several_outputs),
+      cmocka_unit_test(outputs_become_exits),
+      cmocka_unit_test(exits_without_layers),
       cmocka_unit_test(operators_are_named),
       cmocka_unit_test(opsets),
       cmocka_unit_test(the_batch_stays_apart),

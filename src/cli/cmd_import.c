@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cli/cmd_import: an ONNX file in, a model file with one exit out.
+ * cli/cmd_import: an ONNX file in, a model file out, whose exits are its outputs.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ static const struct option_spec table[] = {
     {"labels", 'l', OPTION_TEXT, offsetof(struct options, labels), "LIST", 0, 0, NULL,
      "Names of the classes in order, with commas between; default their numbers."},
     {"exit", 0, OPTION_TEXT, offsetof(struct options, exit_name), "NAME", 0, 0, NULL,
-     "The output to take, of a file with several."},
+     "Takes this output alone; default: each output is an exit, shallow ones first."},
     {"shape", 0, OPTION_TEXT, offsetof(struct options, shape), "LIST", 0, 0, NULL,
      "Of one sample, for a file that leaves it open: 3,224,224."},
     {"check", 0, OPTION_INT, offsetof(struct options, check), "N", 0, 64, "1",
@@ -169,17 +169,21 @@ static enum ex_status make_model(const struct options *options, const char *path
   return status;
 }
 
-/* Everybody leaves at the only exit: so that evaluate has a rule. */
+/* Everybody leaves at an only exit, so that evaluate has a rule; several are for
+ * calibrate. */
 static enum ex_status finish_model(ex_model *model, const char *path,
                                    const struct ex_onnx_report *report, struct ex_error *err) {
   ex_policy policy;
   if (model == NULL) return ex__fail(err, EX_ENOMEM, "no model");
-  EX_TRY(ex__policy_init(&policy, "fixed", 1, model->net->n_outputs, err));
-  model->policy = ex__policy_to_json(&policy);
+  if (model->net->n_points == 1) {
+    EX_TRY(ex__policy_init(&policy, "fixed", 1, model->net->n_outputs, err));
+    model->policy = ex__policy_to_json(&policy);
+    if (model->policy == NULL) return ex__fail(err, EX_ENOMEM, "no memory for a rule");
+  }
   model->provenance =
       json_pack("{s:s, s:s, s:I, s:s, s:s}", "version", ex_version(), "imported", path, "opset",
                 (json_int_t)report->opset, "input", report->input, "output", report->output);
-  if (model->policy != NULL && model->provenance != NULL) return EX_OK;
+  if (model->provenance != NULL) return EX_OK;
   return ex__fail(err, EX_ENOMEM, "no memory for the model's notes");
 }
 
@@ -190,8 +194,10 @@ static void print(const struct ex_model *model, const struct ex_onnx_report *rep
   ex__net_cost(model->net, &cost);
   printf("%s: opset %lld, %d operators imported, %d folded or not needed\n", report->output,
          (long long)report->opset, (int)report->n_nodes, (int)report->n_folded);
-  printf("one exit of %d outputs, %s multiply-adds, %lld parameters\n", (int)model->net->n_outputs,
-         console_macs((double)cost.macs[0], macs), (long long)cost.params[0]);
+  int32_t last = model->net->n_points - 1;
+  printf("%d exit%s of %d outputs, %s multiply-adds, %lld parameters\n", (int)last + 1,
+         last > 0 ? "s" : "", (int)model->net->n_outputs,
+         console_macs((double)cost.macs[last], macs), (long long)cost.params[last]);
   if (report->softmax) printf("the softmax at the end is left out: exits give what comes before\n");
   if (report->samples > 0)
     printf("checked on %d random input%s: off by at most %.2g, of outputs up to %.3g\n",
@@ -205,12 +211,12 @@ static void print(const struct ex_model *model, const struct ex_onnx_report *rep
 
 static json_t *to_json(const struct ex_model *model, const struct ex_onnx_report *report,
                        const char *output) {
-  return json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:b, s:i, s:f, s:f}", "model", output,
-                   "input", report->input, "output", report->output, "opset",
-                   (json_int_t)report->opset, "operators", (int)report->n_nodes, "folded",
-                   (int)report->n_folded, "outputs", (int)model->net->n_outputs, "softmax_left_out",
-                   report->softmax, "samples", (int)report->samples, "largest", report->largest,
-                   "difference", report->difference);
+  return json_pack(
+      "{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:b, s:i, s:f, s:f}", "model", output, "input",
+      report->input, "output", report->output, "opset", (json_int_t)report->opset, "operators",
+      (int)report->n_nodes, "folded", (int)report->n_folded, "exits", (int)report->n_exits,
+      "outputs", (int)model->net->n_outputs, "softmax_left_out", report->softmax, "samples",
+      (int)report->samples, "largest", report->largest, "difference", report->difference);
 }
 
 static void default_output(const char *path, char *text, size_t size) {
@@ -246,11 +252,12 @@ static int run(const void *given, char *const *arguments, int32_t n) {
 const struct command command_import = {
     .name = "import",
     .arguments = "MODEL.onnx",
-    .summary = "an ONNX file becomes a model with one exit",
+    .summary = "an ONNX file becomes a model, its outputs exits",
     .help = "Reads a trained network from an ONNX file (opset 6 to 17, one input of floating\n"
-            "numbers, batch first) and writes it as a model with one exit: inspect, predict,\n"
-            "evaluate and bench work on it. What cannot be imported is named by node and\n"
-            "operator. docs/import.md lists what can.",
+            "numbers, a free batch) and writes it as a model. Its output is the exit; of several\n"
+            "outputs of one size each becomes one. inspect, predict, calibrate, evaluate and\n"
+            "bench work on it. What cannot be imported is named by node and operator.\n"
+            "docs/import.md lists what can.",
     .options = table,
     .size = sizeof(struct options),
     .min_arguments = 1,

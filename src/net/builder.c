@@ -77,7 +77,7 @@ void ex__builder_fail(ex_builder *builder, enum ex_status code, const char *form
 
 /* ---- where nodes go ------------------------------------------------------- */
 
-static void enter(ex_builder *builder, int32_t stage, enum ex_part part) {
+void ex__builder_enter(ex_builder *builder, int32_t stage, enum ex_part part) {
   builder->stage = stage;
   builder->part = part;
   ex__graph_segment(builder->net->graph, ex__net_segment(stage, part), stage);
@@ -89,15 +89,15 @@ void ex__builder_stage(ex_builder *builder) {
     return;
   }
   builder->net->n_stages++;
-  enter(builder, builder->net->n_stages - 1, EX_PART_BODY);
+  ex__builder_enter(builder, builder->net->n_stages - 1, EX_PART_BODY);
 }
 
 void ex__builder_head(ex_builder *builder) {
-  enter(builder, builder->net->n_stages - 1, EX_PART_HEAD);
+  ex__builder_enter(builder, builder->net->n_stages - 1, EX_PART_HEAD);
 }
 
 void ex__builder_gate(ex_builder *builder) {
-  enter(builder, builder->net->n_stages - 1, EX_PART_GATE);
+  ex__builder_enter(builder, builder->net->n_stages - 1, EX_PART_GATE);
 }
 
 void ex__builder_point(ex_builder *builder, int32_t output, int32_t gate, uint32_t needs) {
@@ -110,7 +110,7 @@ void ex__builder_point(ex_builder *builder, int32_t output, int32_t gate, uint32
   }
   ex__graph_keep(net->graph, output);
   if (gate >= 0) ex__graph_keep(net->graph, gate);
-  net->points[net->n_points++] = (struct ex_point){net->n_stages - 1, output, gate, needs};
+  net->points[net->n_points++] = (struct ex_point){builder->stage, output, gate, needs};
 }
 
 int32_t ex__builder_points(const ex_builder *builder) { return builder->net->n_points; }
@@ -121,7 +121,7 @@ const struct ex_point *ex__builder_at(const ex_builder *builder, int32_t point) 
 
 void ex__builder_back(ex_builder *builder, int32_t point, enum ex_part part) {
   if (point >= 0 && point < builder->net->n_points)
-    enter(builder, builder->net->points[point].stage, part);
+    ex__builder_enter(builder, builder->net->points[point].stage, part);
   else
     ex__builder_fail(builder, EX_EINVAL, "point %d: must be one of the %d that were made",
                      (int)point, (int)builder->net->n_points);
@@ -142,6 +142,11 @@ struct ex_transform *ex__builder_transform(ex_builder *builder) {
 
 void ex__builder_init(ex_builder *builder, enum ex_init init) {
   ex__graph_init(builder->net->graph, init);
+}
+
+bool ex__builder_in(const ex_builder *builder, int32_t value, int32_t stage, enum ex_part part) {
+  return value >= 0 &&
+         ex__graph_node(builder->net->graph, value)->segment == ex__net_segment(stage, part);
 }
 
 const struct ex_shape *ex__builder_shape(const ex_builder *builder, int32_t value) {

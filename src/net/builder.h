@@ -35,6 +35,11 @@ void ex__builder_stage(ex_builder *builder);
 /* Nodes from here on belong to the head (the gate) of the current stage. */
 void ex__builder_head(ex_builder *builder);
 void ex__builder_gate(ex_builder *builder);
+/* Nodes from here on belong to any part of any stage that was begun: for networks that
+ * are not written down stage by stage. */
+void ex__builder_enter(ex_builder *builder, int32_t stage, enum ex_part part);
+/* Whether a value is made there. */
+bool ex__builder_in(const ex_builder *builder, int32_t value, int32_t stage, enum ex_part part);
 /* Makes the current stage an answer point. `needs`: see struct ex_point. */
 void ex__builder_point(ex_builder *builder, int32_t output, int32_t gate, uint32_t needs);
 /* Going back, for what is added to a network that stands: nodes from here on

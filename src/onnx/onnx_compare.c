@@ -32,60 +32,75 @@ static enum ex_status evaluate(const struct ex_onnx_comparison *c, ex_onnx_eval 
   return EX_OK;
 }
 
-/* One sample through the net. */
-static enum ex_status run_net(const struct ex_onnx_comparison *c, const double *x, ex_real *y,
-                              struct ex_error *err) {
-  const struct ex_compile_options options = {
-      .backend = EX_BACKEND_FAST, .threads = 1, .max_batch = 1};
+/* What running the net needs. */
+struct runner {
   ex_compiled *compiled;
-  ex_lane *lane = NULL;
-  int64_t n = ex__shape_count(&c->net->input);
-  EX_TRY(ex__compiled_new(c->net, &options, &compiled, err));
-  enum ex_status status = ex__lane_new(compiled, &lane, err);
-  ex_real *plain = ex__alloc((size_t)n, sizeof *plain);
-  ex_real *state = ex__alloc((size_t)ex__compiled_state_size(compiled) + 1, sizeof *state);
-  if (status == EX_OK && (plain == NULL || state == NULL))
-    status = ex__fail(err, EX_ENOMEM, "no memory to compare");
-  if (status == EX_OK) {
-    for (int64_t i = 0; i < n; i++) plain[i] = (ex_real)x[i];
-    ex__lane_input(lane, plain, state);
-    ex__lane_body(lane, 0, &state, 1);
-    ex__lane_head(lane, 0, &state, 1, y);
-  }
-  ex__free(plain);
-  ex__free(state);
-  ex__lane_free(lane);
-  ex__compiled_free(compiled);
-  return status;
+  ex_lane *lane;
+  ex_real *x, *state, *y; /* [input], [state], [n_outputs] */
+};
+
+static void close_runner(struct runner *runner) {
+  ex__free(runner->x);
+  ex__free(runner->state);
+  ex__free(runner->y);
+  ex__lane_free(runner->lane);
+  ex__compiled_free(runner->compiled);
 }
 
-static enum ex_status compare_sample(const struct ex_onnx_comparison *c, const double *x,
-                                     const double *expected, struct ex_onnx_report *report,
-                                     struct ex_error *err) {
-  int64_t n = c->net->n_outputs;
-  ex_real *y = ex__alloc((size_t)n, sizeof *y);
-  if (y == NULL) return ex__fail(err, EX_ENOMEM, "no memory to compare");
-  enum ex_status status = run_net(c, x, y, err);
-  for (int64_t i = 0; status == EX_OK && i < n; i++) {
-    double off = fabs((double)y[i] - expected[i]);
+static enum ex_status open_runner(const ex_net *net, struct runner *out, struct ex_error *err) {
+  const struct ex_compile_options options = {
+      .backend = EX_BACKEND_FAST, .threads = 1, .max_batch = 1};
+  *out = (struct runner){.compiled = NULL};
+  EX_TRY(ex__compiled_new(net, &options, &out->compiled, err));
+  EX_TRY(ex__lane_new(out->compiled, &out->lane, err));
+  size_t state = (size_t)ex__compiled_state_size(out->compiled) + 1;
+  out->x = ex__alloc((size_t)ex__shape_count(&net->input), sizeof *out->x);
+  out->state = ex__alloc(state, sizeof *out->state);
+  out->y = ex__alloc((size_t)net->n_outputs, sizeof *out->y);
+  if (out->x != NULL && out->state != NULL && out->y != NULL) return EX_OK;
+  return ex__fail(err, EX_ENOMEM, "no memory to compare");
+}
+
+static void compare_exit(const struct runner *runner, const double *expected, int64_t n,
+                         struct ex_onnx_report *report) {
+  for (int64_t i = 0; i < n; i++) {
+    double off = fabs((double)runner->y[i] - expected[i]);
     report->largest = fmax(report->largest, fabs(expected[i]));
     report->difference = isnan(off) ? INFINITY : fmax(report->difference, off);
   }
-  ex__free(y);
-  return status;
+}
+
+/* Sample s through the net, all exits; expected: the outputs of all samples. */
+static void compare_sample(const struct ex_onnx_comparison *c, const struct runner *runner,
+                           const double *x, int32_t s, const struct ex_onnx_tensor *const *expected,
+                           struct ex_onnx_report *report) {
+  int64_t n_in = ex__shape_count(&c->net->input), n_out = c->net->n_outputs;
+  ex_real *state = runner->state;
+  for (int64_t i = 0; i < n_in; i++) runner->x[i] = (ex_real)x[s * n_in + i];
+  ex__lane_input(runner->lane, runner->x, state);
+  for (int32_t k = 0; k < c->net->n_points; k++) {
+    ex__lane_body(runner->lane, k, &state, 1); /* a stage per exit */
+    ex__lane_head(runner->lane, k, &state, 1, runner->y);
+    compare_exit(runner, expected[k]->real + s * n_out, n_out, report);
+  }
 }
 
 static enum ex_status compare_all(const struct ex_onnx_comparison *c, ex_onnx_eval *eval,
                                   struct ex_onnx_report *report, struct ex_error *err) {
-  struct ex_onnx_tensor *in = ex__onnx_eval_find(eval, c->input);
-  struct ex_onnx_tensor *out = ex__onnx_eval_find(eval, c->output);
-  int64_t n_in = ex__shape_count(&c->net->input);
-  if (out == NULL || out->real == NULL || out->count != (int64_t)c->samples * c->net->n_outputs)
-    return ex__fail(err, EX_ESHAPE, "output \"%s\" has another shape for a batch of %d",
-                    report->output, (int)c->samples);
-  for (int32_t s = 0; s < c->samples; s++)
-    EX_TRY(compare_sample(c, in->real + s * n_in, out->real + (int64_t)s * c->net->n_outputs,
-                          report, err));
+  const struct ex_onnx_tensor *in = ex__onnx_eval_find(eval, c->input), *out[EX_MAX_POINTS];
+  struct runner runner;
+  for (int32_t k = 0; k < c->net->n_points; k++) {
+    out[k] = ex__onnx_eval_find(eval, c->output[k]);
+    if (out[k] == NULL || out[k]->real == NULL ||
+        out[k]->count != (int64_t)c->samples * c->net->n_outputs)
+      return ex__fail(err, EX_ESHAPE, "output %d has another shape for a batch of %d", (int)k,
+                      (int)c->samples);
+  }
+  enum ex_status status = open_runner(c->net, &runner, err);
+  for (int32_t s = 0; status == EX_OK && s < c->samples; s++)
+    compare_sample(c, &runner, in->real, s, out, report);
+  close_runner(&runner);
+  EX_TRY(status);
   report->samples = c->samples;
   if (report->difference <= 1e-3 * report->largest + 1e-5) return EX_OK;
   return ex__fail(err, EX_EBACKEND,

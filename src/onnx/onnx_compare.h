@@ -12,7 +12,8 @@ struct ex_onnx_comparison {
   const ex_onnx *onnx;
   const ex_net *net;
   const bool *needed;                 /* [n_node] nodes to run */
-  const char *input, *output;         /* names; output: what the net's exit gives */
+  const char *input;                  /* its name */
+  const char *const *output;          /* [net->n_points] of what the exits give */
   const struct ex_onnx_tensor *shape; /* of the input at batch 1 */
   int64_t declared_batch;
   int32_t samples;

@@ -12,6 +12,7 @@
 
 #include "base/memory.h"
 #include "onnx/onnx_compare.h"
+#include "onnx/onnx_exits.h"
 #include "onnx/onnx_map.h"
 
 struct import {
@@ -19,12 +20,11 @@ struct import {
   const Onnx__GraphProto *graph;
   struct ex_onnx_limits limits;
   ex_onnx_eval *eval[2]; /* for EX_ONNX_BATCH and EX_ONNX_OTHER_BATCH */
-  bool *needed;          /* [n_node] */
-  const Onnx__ValueInfoProto *input, *output;
+  struct ex_onnx_exits exits;
+  const Onnx__ValueInfoProto *input;
   int64_t declared_batch;      /* 0: free */
   struct ex_onnx_tensor shape; /* of the input, for a batch of 1 */
   struct ex_onnx_map map;
-  size_t head; /* first node of the head; n_node: none */
   struct ex_onnx_report *report;
   struct ex_error *err;
 };
@@ -56,33 +56,32 @@ static enum ex_status find_input(struct import *import) {
   return EX_OK;
 }
 
-static enum ex_status list_outputs(struct import *import, const char *wanted) {
+static enum ex_status no_output(const struct import *import, const char *wanted) {
   char names[160] = "", text[64];
   for (size_t i = 0; i < import->graph->n_output; i++) {
     size_t used = strlen(names);
     snprintf(names + used, sizeof names - used, "%s%.40s", used > 0 ? ", " : "",
              ex__onnx_text(import->graph->output[i]->name, text));
   }
-  if (wanted == NULL)
-    return ex__fail(import->err, EX_EUNSUPPORTED,
-                    "%zu outputs; one must be named with --exit: %s", import->graph->n_output,
-                    names);
   return ex__fail(import->err, EX_ENOTFOUND, "output \"%.40s\" is unknown; must be one of %s",
                   wanted, names);
 }
 
-static enum ex_status find_output(struct import *import, const char *wanted) {
-  char text[64];
-  if (wanted == NULL && import->graph->n_output != 1) return list_outputs(import, wanted);
+/* All of them, or the one that is wanted. */
+static enum ex_status find_outputs(struct import *import, const char *wanted) {
+  struct ex_onnx_exits *exits = &import->exits;
   for (size_t i = 0; i < import->graph->n_output; i++) {
     const char *name = import->graph->output[i]->name;
-    if (name != NULL && (wanted == NULL || strcmp(name, wanted) == 0))
-      import->output = import->graph->output[i];
+    if (name == NULL || (wanted != NULL && strcmp(name, wanted) != 0)) continue;
+    if (exits->n == EX_MAX_POINTS)
+      return ex__fail(import->err, EX_EUNSUPPORTED, "more than %d outputs; --exit takes one",
+                      EX_MAX_POINTS);
+    exits->name[exits->n] = exits->output[exits->n] = name;
+    exits->n++;
   }
-  if (import->output == NULL) return list_outputs(import, wanted != NULL ? wanted : "");
-  ex__onnx_text(import->output->name, text);
-  memcpy(import->report->output, text, sizeof text);
-  return EX_OK;
+  if (exits->n > 0) return EX_OK;
+  if (wanted != NULL) return no_output(import, wanted);
+  return ex__fail(import->err, EX_EFORMAT, "it has no output");
 }
 
 /* The shape that is declared, with what the caller says of its free dimensions. */
@@ -122,16 +121,6 @@ static enum ex_status input_shape(struct import *import, const struct ex_shape *
 
 /* ---- what the output needs ----------------------------------------------------------- */
 
-/* The node that makes a name; n_node: none. Last come first, names being made once. */
-static size_t maker_of(const struct import *import, const char *name, size_t before) {
-  for (size_t i = before; i-- > 0;) {
-    const Onnx__NodeProto *node = import->graph->node[i];
-    for (size_t k = 0; k < node->n_output; k++)
-      if (strcmp(node->output[k], name) == 0) return i;
-  }
-  return import->graph->n_node;
-}
-
 /* A graph within a node may read any name: then everything is kept. */
 static bool has_graphs(const Onnx__NodeProto *node) {
   for (size_t i = 0; i < node->n_attribute; i++)
@@ -141,26 +130,30 @@ static bool has_graphs(const Onnx__NodeProto *node) {
 
 static enum ex_status find_needed(struct import *import) {
   const Onnx__GraphProto *graph = import->graph;
-  import->needed = ex__calloc(graph->n_node + 1, sizeof *import->needed);
-  json_t *wanted = json_object();
-  bool ok = import->needed != NULL && wanted != NULL, all = false;
+  struct ex_onnx_exits *exits = &import->exits;
   char text[64];
+  exits->needed = ex__calloc(graph->n_node + 1, sizeof *exits->needed);
+  json_t *wanted = json_object();
+  bool ok = exits->needed != NULL && wanted != NULL, all = false;
   for (size_t i = 0; i < graph->n_node; i++) all = all || has_graphs(graph->node[i]);
-  if (ok) (void)json_object_set_new_nocheck(wanted, import->output->name, json_true());
+  for (int32_t k = 0; ok && k < exits->n; k++)
+    ok = json_object_set_new_nocheck(wanted, exits->output[k], json_true()) == 0;
   for (size_t i = graph->n_node; ok && i-- > 0;) {
     const Onnx__NodeProto *node = graph->node[i];
     bool needed = all;
     for (size_t k = 0; k < node->n_output; k++)
       needed = needed || json_object_get(wanted, node->output[k]) != NULL;
-    import->needed[i] = needed;
+    exits->needed[i] = needed;
     for (size_t k = 0; ok && needed && k < node->n_input; k++)
       ok = json_object_set_new_nocheck(wanted, node->input[k], json_true()) == 0;
   }
   json_decref(wanted);
   if (!ok) return ex__fail(import->err, EX_ENOMEM, "no memory");
-  if (maker_of(import, import->output->name, graph->n_node) < graph->n_node) return EX_OK;
-  return ex__fail(import->err, EX_EFORMAT, "output \"%s\" is made by no node",
-                  ex__onnx_text(import->output->name, text));
+  for (int32_t k = 0; k < exits->n; k++)
+    if (ex__onnx_maker(graph, exits->output[k], graph->n_node) == graph->n_node)
+      return ex__fail(import->err, EX_EFORMAT, "output \"%s\" is made by no node",
+                      ex__onnx_text(exits->output[k], text));
+  return EX_OK;
 }
 
 /* ---- shapes for two batches ------------------------------------------------------------- */
@@ -200,7 +193,7 @@ static enum ex_status find_shapes(struct import *import) {
   for (int32_t which = 0; which < 2; which++) EX_TRY(begin_eval(import, which));
   for (size_t i = 0; i < import->graph->n_node; i++) {
     const Onnx__NodeProto *node = import->graph->node[i];
-    if (!import->needed[i]) continue;
+    if (!import->exits.needed[i]) continue;
     for (int32_t which = 0; which < 2; which++)
       EX_TRY(ex__onnx_eval_node(import->eval[which], i, import->err));
     for (size_t k = 0; k < node->n_output; k++) {
@@ -211,73 +204,30 @@ static enum ex_status find_shapes(struct import *import) {
   return EX_OK;
 }
 
-/* ---- the head ------------------------------------------------------------------------------ */
+/* ---- exits ------------------------------------------------------------------------------ */
 
-static bool depends(const struct import *import, const char *name) {
-  const struct ex_onnx_tensor *tensor = ex__onnx_eval_find(import->eval[0], name);
-  return tensor != NULL && tensor->unknown;
+/* What the report calls them: "y", or "y, r" in the order of exits. */
+static void note_outputs(const struct import *import) {
+  char *to = import->report->output, text[64];
+  size_t size = sizeof import->report->output, used = 0;
+  for (int32_t k = 0; k < import->exits.n && used < size; k++)
+    used += (size_t)snprintf(to + used, size - used, "%s%s", k > 0 ? ", " : "",
+                             ex__onnx_text(import->exits.name[k], text));
 }
 
-static bool depends_node(const struct import *import, size_t i) {
-  const Onnx__NodeProto *node = import->graph->node[i];
-  for (size_t k = 0; k < node->n_output; k++)
-    if (import->needed[i] && depends(import, node->output[k])) return true;
-  return false;
-}
-
-/* The only input of a node that depends on the model's; NULL: none, or several. */
-static const char *only_input(const struct import *import, size_t i) {
-  const Onnx__NodeProto *node = import->graph->node[i];
-  const char *found = NULL;
-  for (size_t k = 0; k < node->n_input; k++) {
-    if (node->input[k][0] == '\0' || !depends(import, node->input[k])) continue;
-    if (found != NULL) return NULL;
-    found = node->input[k];
-  }
-  return found;
-}
-
-static int32_t count_readers(const struct import *import, const char *name) {
-  int32_t n = 0;
-  for (size_t i = 0; i < import->graph->n_node; i++)
-    for (size_t k = 0; import->needed[i] && k < import->graph->node[i]->n_input; k++)
-      n += strcmp(import->graph->node[i]->input[k], name) == 0;
-  return n;
-}
-
-static bool is_layer(const Onnx__NodeProto *node) {
-  return strcmp(node->op_type, "Gemm") == 0 || strcmp(node->op_type, "MatMul") == 0 ||
-         strcmp(node->op_type, "Conv") == 0;
-}
-
-/* A softmax over all outputs at the very end; then the outputs are its input. */
-static const char *before_softmax(struct import *import, const char *name) {
-  size_t last = maker_of(import, name, import->graph->n_node);
-  const Onnx__NodeProto *node = import->graph->node[last];
-  const struct ex_onnx_tensor *out = ex__onnx_eval_find(import->eval[0], name);
-  const char *input = only_input(import, last);
-  bool is_softmax = strcmp(node->op_type, "Softmax") == 0 && out->rank == 2 && input != NULL &&
-                    out->axis == 0 && out->dim[0] == EX_ONNX_BATCH;
-  if (!is_softmax || maker_of(import, input, last) == import->graph->n_node) return name;
-  const Onnx__AttributeProto *axis = ex__onnx_attribute(node, "axis");
-  if (axis != NULL && axis->i != 1 && axis->i != -1) return name;
-  import->report->softmax = true;
-  import->needed[last] = false;
-  return input;
-}
-
-/* Back from the output along a chain that nobody else reads, to the last layer. */
-static void find_head(struct import *import, const char *name) {
-  size_t n = import->graph->n_node, at = maker_of(import, name, n);
-  import->head = at;
-  for (size_t first = at; first < n; first = maker_of(import, name, first)) {
-    if (is_layer(import->graph->node[first])) {
-      import->head = first;
-      return;
-    }
-    name = only_input(import, first);
-    if (name == NULL || count_readers(import, name) != 1) return;
-  }
+static enum ex_status find_exits(struct import *import) {
+  struct ex_onnx_exits *exits = &import->exits;
+  char text[64];
+  exits->graph = import->graph;
+  exits->eval = import->eval[0];
+  for (int32_t k = 0; k < exits->n; k++)
+    if (!ex__onnx_depends(exits, exits->output[k]))
+      return ex__fail(import->err, EX_EUNSUPPORTED, "output \"%s\" does not depend on the input",
+                      ex__onnx_text(exits->output[k], text));
+  for (int32_t k = 0; k < exits->n; k++) import->report->softmax |= ex__onnx_drop_softmax(exits, k);
+  EX_TRY(ex__onnx_place(exits, import->err));
+  note_outputs(import);
+  return EX_OK;
 }
 
 /* ---- operators ---------------------------------------------------------------------------- */
@@ -297,7 +247,7 @@ static enum ex_status map_node(struct import *import, size_t i) {
   const struct ex_onnx_mapping *mapping = find_mapping(node->op_type);
   struct ex_onnx_call *call = ex__calloc(1, sizeof *call);
   if (call == NULL) return ex__fail(import->err, EX_ENOMEM, "no memory");
-  if (i == import->head) ex__builder_head(map->builder);
+  ex__builder_enter(map->builder, import->exits.stage[i], import->exits.part[i]);
   map->call = call;
   map->index = i;
   enum ex_status status = ex__onnx_eval_call(map->eval, i, call, import->err);
@@ -314,7 +264,7 @@ static enum ex_status map_node(struct import *import, size_t i) {
 
 static enum ex_status map_nodes(struct import *import) {
   for (size_t i = 0; i < import->graph->n_node; i++) {
-    if (!depends_node(import, i)) {
+    if (!ex__onnx_depends_node(&import->exits, i)) {
       import->report->n_folded++;
       continue;
     }
@@ -324,19 +274,19 @@ static enum ex_status map_nodes(struct import *import) {
   return EX_OK;
 }
 
-/* The exit: raw outputs in one dimension, made in the head. */
-static enum ex_status add_point(struct import *import, const char *name) {
+/* An exit: raw outputs in one dimension, made in the head of its stage. */
+static enum ex_status add_point(struct import *import, int32_t exit) {
+  const char *name = import->exits.output[exit];
   const struct ex_onnx_tensor *out = ex__onnx_eval_find(import->eval[0], name);
   ex_builder *builder = import->map.builder;
   int32_t value = out->tag - 1;
-  if (value < 0)
-    return ex__fail(import->err, EX_EUNSUPPORTED, "output \"%s\" does not depend on the input",
-                    import->report->output);
+  char text[64];
   if (ex__onnx_product(out->dim, 0, out->axis) != 1)
     return ex__fail(import->err, EX_EUNSUPPORTED, "the batch is not the first dimension of \"%s\"",
-                    import->report->output);
-  if (import->head == import->graph->n_node) ex__builder_head(builder);
-  if (ex__builder_shape(builder, value)->rank != 1) {
+                    ex__onnx_text(name, text));
+  ex__builder_enter(builder, exit, EX_PART_HEAD);
+  if (!ex__builder_in(builder, value, exit, EX_PART_HEAD) ||
+      ex__builder_shape(builder, value)->rank != 1) {
     int64_t count = out->count / EX_ONNX_BATCH;
     struct ex_reshape flat = {{1, {(double)count}}};
     value = ex__builder_op(builder, "reshape", NULL, &flat, &value, 1);
@@ -345,27 +295,46 @@ static enum ex_status add_point(struct import *import, const char *name) {
   return ex__builder_status(builder, import->err);
 }
 
-static enum ex_status begin_net(struct import *import, const char *name) {
+/* How many outputs each exit has: as many as the others. */
+static enum ex_status count_outputs(const struct import *import, int32_t *n) {
+  char text[64];
+  for (int32_t k = 0; k < import->exits.n; k++) {
+    const char *name = import->exits.output[k];
+    int64_t count = ex__onnx_eval_find(import->eval[0], name)->count / EX_ONNX_BATCH;
+    if (count < 1 || count > INT32_MAX)
+      return ex__fail(import->err, EX_ESHAPE, "%" PRId64 " outputs; must be 1 to %d", count,
+                      INT32_MAX);
+    if (k > 0 && count != *n)
+      return ex__fail(
+          import->err, EX_ESHAPE,
+          "\"%s\" has %d numbers and another output %d: exits must have as many; --exit "
+          "takes one",
+          ex__onnx_text(import->exits.name[k], text), (int)count, (int)*n);
+    *n = (int32_t)count;
+  }
+  return EX_OK;
+}
+
+static enum ex_status begin_net(struct import *import) {
   struct ex_onnx_map *map = &import->map;
-  const struct ex_onnx_tensor *out = ex__onnx_eval_find(import->eval[0], name);
   struct ex_onnx_sample sample = {.rank = import->shape.rank};
   struct ex_onnx_call nothing = {.err = import->err};
   struct ex_list list;
-  int64_t count = out->count / EX_ONNX_BATCH;
+  int32_t count = 0;
   memcpy(sample.dim, import->shape.dim, sizeof sample.dim);
   map->call = &nothing;
   enum ex_status status = ex__onnx_map_place(map, &sample, &list);
   map->call = NULL;
   EX_TRY(status);
-  if (count < 1 || count > INT32_MAX)
-    return ex__fail(import->err, EX_ESHAPE, "%" PRId64 " outputs; must be 1 to %d", count,
-                    INT32_MAX);
+  EX_TRY(count_outputs(import, &count));
   struct ex_shape input = {.rank = list.n};
   for (int32_t i = 0; i < list.n; i++) input.dim[i] = (int32_t)list.value[i];
   map->eval = import->eval[0];
   map->names = json_object();
   if (map->names == NULL) return ex__fail(import->err, EX_ENOMEM, "no memory");
-  EX_TRY(ex__builder_new(&input, (int32_t)count, &map->builder, import->err));
+  EX_TRY(ex__builder_new(&input, count, &map->builder, import->err));
+  for (int32_t k = 0; k < import->exits.n; k++) ex__builder_stage(map->builder);
+  ex__builder_enter(map->builder, 0, EX_PART_BODY);
   ex__onnx_eval_find(import->eval[0], import->input->name)->tag =
       ex__builder_input(map->builder) + 1;
   return ex__builder_status(map->builder, import->err);
@@ -398,7 +367,7 @@ static void close_import(struct import *import) {
   ex__free(import->map.weights);
   json_decref(import->map.names);
   for (int32_t which = 0; which < 2; which++) ex__onnx_eval_free(import->eval[which]);
-  ex__free(import->needed);
+  ex__onnx_exits_clear(&import->exits);
 }
 
 /* protobuf reads any bytes as a name; all that follows compares them as text. */
@@ -413,27 +382,24 @@ static enum ex_status run(struct import *import, const struct ex_onnx_options *o
                           ex_net **net) {
   EX_TRY(check_nodes(import));
   EX_TRY(find_input(import));
-  EX_TRY(find_output(import, options->output));
+  EX_TRY(find_outputs(import, options->output));
   EX_TRY(input_shape(import, &options->shape));
   EX_TRY(find_needed(import));
   EX_TRY(find_shapes(import));
-  if (!depends(import, import->output->name))
-    return ex__fail(import->err, EX_EUNSUPPORTED, "output \"%s\" does not depend on the input",
-                    import->report->output);
-  const char *name = before_softmax(import, import->output->name);
-  find_head(import, name);
-  EX_TRY(begin_net(import, name));
+  EX_TRY(find_exits(import));
+  EX_TRY(begin_net(import));
   EX_TRY(map_nodes(import));
-  EX_TRY(add_point(import, name));
+  for (int32_t k = 0; k < import->exits.n; k++) EX_TRY(add_point(import, k));
+  import->report->n_exits = import->exits.n;
   ex_builder *builder = import->map.builder;
   import->map.builder = NULL;
   EX_TRY(ex__builder_finish(builder, 0, net, import->err));
   EX_TRY(fill(import, *net));
   const struct ex_onnx_comparison comparison = {.onnx = import->onnx,
                                                 .net = *net,
-                                                .needed = import->needed,
+                                                .needed = import->exits.needed,
                                                 .input = import->input->name,
-                                                .output = name,
+                                                .output = import->exits.output,
                                                 .shape = &import->shape,
                                                 .declared_batch = import->declared_batch,
                                                 .samples = options->samples,

@@ -205,6 +205,61 @@ static enum ex_status depth_to_space(struct ex_onnx_map *map) {
   return put_view(map, &view, 0);
 }
 
+static enum ex_status space_to_depth(struct ex_onnx_map *map) {
+  struct ex_onnx_sample in = ex__onnx_map_sample(map, 0);
+  int64_t b = ex__onnx_int(map->call, "blocksize", 1), plane = in.dim[2] * in.dim[3];
+  EX_TRY(ex__onnx_map_first(map));
+  const struct view view = {6,
+                            {in.dim[0], b, b, in.dim[1], in.dim[2] / b, in.dim[3] / b},
+                            {in.dim[1] * plane, in.dim[3], 1, plane, b * in.dim[3], b},
+                            0};
+  return put_view(map, &view, 0);
+}
+
+/* Repeats every dimension as a whole: two dimensions of the view each. */
+static enum ex_status tile(struct ex_onnx_map *map) {
+  struct ex_onnx_sample in = ex__onnx_map_sample(map, 0), out = ex__onnx_map_shape(map, 0);
+  struct view own = view_of(&in), view = {.rank = 0};
+  if (in.dim[in.axis] != out.dim[in.axis]) return map_fail(map, "it repeats the batch");
+  for (int32_t i = 0; i < in.rank; i++) {
+    int64_t times = out.dim[i] / in.dim[i];
+    if (view.rank + 2 > EX_ONNX_MAX_RANK) return map_fail(map, "too many dimensions");
+    if (times > 1) view.dim[view.rank++] = times; /* at step 0 */
+    view.dim[view.rank] = own.dim[i];
+    view.step[view.rank++] = own.step[i];
+  }
+  return put_view(map, &view, 0);
+}
+
+/* Nearest neighbours by whole factors: every element of a dimension several times. */
+static enum ex_status resize(struct ex_onnx_map *map) {
+  struct ex_onnx_sample in = ex__onnx_map_sample(map, 0), out = ex__onnx_map_shape(map, 0);
+  struct view own = view_of(&in), view = {.rank = 0};
+  char mode[32], where[32], rounding[32];
+  const char *how = ex__onnx_string(map->call, "mode", "nearest", mode);
+  const char *coordinates =
+      ex__onnx_string(map->call, "coordinate_transformation_mode", "half_pixel", where);
+  const char *nearest = ex__onnx_string(map->call, "nearest_mode", "round_prefer_floor", rounding);
+  bool old = map->call->opset < 11 || strcmp(map->call->node->op_type, "Upsample") == 0;
+  bool from_corner = strcmp(coordinates, "asymmetric") == 0;
+  bool from_middle =
+      strcmp(coordinates, "half_pixel") == 0 || strcmp(coordinates, "pytorch_half_pixel") == 0;
+  bool repeats = old || (from_corner && strcmp(nearest, "floor") == 0) ||
+                 (from_middle && strncmp(nearest, "round_prefer", 12) == 0);
+  if (strcmp(how, "nearest") != 0 || !repeats || in.axis != 0 || in.dim[0] != out.dim[0])
+    return map_fail(map, "it must repeat pixels (mode nearest, by whole factors)");
+  for (int32_t i = 0; i < in.rank; i++) {
+    int64_t times = out.dim[i] / in.dim[i];
+    if (times * in.dim[i] != out.dim[i])
+      return map_fail(map, "it must repeat pixels (mode nearest, by whole factors)");
+    if (view.rank + 2 > EX_ONNX_MAX_RANK) return map_fail(map, "too many dimensions");
+    view.dim[view.rank] = own.dim[i];
+    view.step[view.rank++] = own.step[i];
+    if (times > 1) view.dim[view.rank++] = times;
+  }
+  return put_view(map, &view, 0);
+}
+
 /* ---- along an axis ------------------------------------------------------------------- */
 
 /* Order in which `axis` comes at place `to` and the others keep theirs. */
@@ -287,8 +342,10 @@ static enum ex_status soften(struct ex_onnx_map *map, const char *op) {
 static enum ex_status softmax(struct ex_onnx_map *map) { return soften(map, "softmax"); }
 static enum ex_status log_softmax(struct ex_onnx_map *map) { return soften(map, "log_softmax"); }
 
-/* The axes that are reduced come last. */
-static enum ex_status reduce(struct ex_onnx_map *map, int32_t kind) {
+/* The axes that are reduced come last. `before` and `after` are functions of single
+ * elements, or NULL. */
+static enum ex_status reduce(struct ex_onnx_map *map, int32_t kind,
+                             const struct ex_function *before, const struct ex_function *after) {
   struct ex_onnx_sample in = ex__onnx_map_sample(map, 0), turned;
   struct ex_onnx_sample out = ex__onnx_map_shape(map, 0);
   const int64_t *axes = NULL;
@@ -314,17 +371,35 @@ static enum ex_status reduce(struct ex_onnx_map *map, int32_t kind) {
     order[at++] = i;
     size *= in.dim[i];
   }
+  if (before != NULL) EX_TRY(ex__onnx_map_add(map, "function", before, -1, &x, 1, &x));
   EX_TRY(permute(map, &in, order, &x, &turned));
   struct ex_reduce attr = {.kind = kind, .size = (int32_t)size};
   EX_TRY(ex__onnx_map_place(map, &out, &attr.shape));
   EX_TRY(ex__onnx_map_add(map, "reduce", &attr, -1, &x, 1, &x));
+  if (after != NULL) EX_TRY(ex__onnx_map_add(map, "function", after, -1, &x, 1, &x));
   return ex__onnx_map_out(map, 0, x);
 }
 
-static enum ex_status reduce_sum(struct ex_onnx_map *map) { return reduce(map, EX_REDUCE_SUM); }
-static enum ex_status reduce_mean(struct ex_onnx_map *map) { return reduce(map, EX_REDUCE_MEAN); }
-static enum ex_status reduce_max(struct ex_onnx_map *map) { return reduce(map, EX_REDUCE_MAX); }
-static enum ex_status reduce_min(struct ex_onnx_map *map) { return reduce(map, EX_REDUCE_MIN); }
+static enum ex_status reduction(struct ex_onnx_map *map) {
+  static const struct ex_function square = {EX_FUNCTION_POWER, 2, 0},
+                                  root = {EX_FUNCTION_SQRT, 1, 0};
+  static const struct ex_function size = {EX_FUNCTION_ABS, 1, 0}, log = {EX_FUNCTION_LOG, 1, 0};
+  static const struct {
+    const char *op;
+    int32_t kind;
+    const struct ex_function *before, *after;
+  } known[] = {{"ReduceSum", EX_REDUCE_SUM, NULL, NULL},
+               {"ReduceMean", EX_REDUCE_MEAN, NULL, NULL},
+               {"ReduceMax", EX_REDUCE_MAX, NULL, NULL},
+               {"ReduceMin", EX_REDUCE_MIN, NULL, NULL},
+               {"ReduceL1", EX_REDUCE_SUM, &size, NULL},
+               {"ReduceL2", EX_REDUCE_SUM, &square, &root},
+               {"ReduceSumSquare", EX_REDUCE_SUM, &square, NULL},
+               {"ReduceLogSum", EX_REDUCE_SUM, NULL, &log}};
+  size_t i = 0;
+  while (strcmp(known[i].op, map->call->node->op_type) != 0) i++; /* the table has it */
+  return reduce(map, known[i].kind, known[i].before, known[i].after);
+}
 
 const struct ex_onnx_mapping ex__onnx_map_places[] = {
     {"Transpose", transpose},
@@ -337,9 +412,17 @@ const struct ex_onnx_mapping ex__onnx_map_places[] = {
     {"Concat", concat},
     {"Softmax", softmax},
     {"LogSoftmax", log_softmax},
-    {"ReduceSum", reduce_sum},
-    {"ReduceMean", reduce_mean},
-    {"ReduceMax", reduce_max},
-    {"ReduceMin", reduce_min},
+    {"ReduceSum", reduction},
+    {"ReduceMean", reduction},
+    {"ReduceMax", reduction},
+    {"ReduceMin", reduction},
+    {"ReduceL1", reduction},
+    {"ReduceL2", reduction},
+    {"ReduceSumSquare", reduction},
+    {"ReduceLogSum", reduction},
+    {"SpaceToDepth", space_to_depth},
+    {"Tile", tile},
+    {"Resize", resize},
+    {"Upsample", resize},
     {NULL, NULL},
 };
