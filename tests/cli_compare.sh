@@ -41,6 +41,15 @@ grep -q '^latency-aware:search=shared  *[0-9.]* %' out || fail "a value was not 
 grep -q 'search.*luck' out || fail "$(cat out)"
 "$EXEUNT" compare m.safetensors -q --policies margin,nosuch >out 2>&1 && fail 'an unknown rule'
 grep -q '"nosuch" is unknown; must be one of entropy' out || fail "$(cat out)"
+"$EXEUNT" compare m.safetensors -q -t 1 --timed 0 --risk 0.2 --policies margin,entropy,fixed \
+  --report page.html >out 2>&1 || fail "$(cat out)"
+grep -q '^constraint risk 0.2 (disagreement, 90 % confidence)' out || fail "$(cat out)"
+grep -qE '^risk at most 0.2 \(disagreement, 90 % confidence\) +(margin|entropy|fixed)' out ||
+  fail "nothing is best for a risk: $(cat out)"
+grep -q '^at most 0.25 points lost' out || fail "the other constraints are lacking: $(cat out)"
+"$EXEUNT" compare m.safetensors -q --risk 0.1 --max-macs 1 >out 2>&1 && fail 'a risk and a constraint'
+"$EXEUNT" compare m.safetensors -q --confidence 0.9 >out 2>&1 && fail 'a confidence of nothing'
+grep -q 'go with --risk alone' out || fail "$(cat out)"
 "$EXEUNT" compare m.safetensors -q --max-drop 1 --max-macs 1 >out 2>&1 && fail 'two constraints'
 grep -q 'at most one of --max-drop' out || fail "$(cat out)"
 exit 0

@@ -3,6 +3,7 @@
  * cli/cmd_compare: every exit rule on one model, under one constraint, and which
  * is best for which.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +18,8 @@ enum { MAX_NAMES = 32, MAX_TEXT = 512 };
 
 struct options {
   struct common_options common;
-  double max_drop, max_macs, max_latency;
-  const char *policies, *data, *report;
+  double max_drop, max_macs, max_latency, risk, confidence;
+  const char *policies, *data, *report, *risk_of, *form;
   int64_t timed;
 };
 
@@ -32,6 +33,14 @@ static const struct option_spec table[] = {
      "At most this share of full depth's multiply-adds, on average."},
     {"max-latency", 0, OPTION_REAL, offsetof(struct options, max_latency), "US", 0, 1e9, NULL,
      "At most this many microseconds, on average, one input at a time."},
+    {"risk", 0, OPTION_REAL, offsetof(struct options, risk), "E", 0, 2, NULL,
+     "At most this risk, certified for each rule by itself on the certify split."},
+    {"risk-of", 0, OPTION_TEXT, offsetof(struct options, risk_of), "WHAT", 0, 0, NULL,
+     "disagreement, accuracy or brier, as for calibrate; default disagreement."},
+    {"confidence", 0, OPTION_REAL, offsetof(struct options, confidence), "C", 0, 1, NULL,
+     "How sure the risk is to be kept; default 0.9. The form crc has none."},
+    {"form", 0, OPTION_TEXT, offsetof(struct options, form), "FORM", 0, 0, NULL,
+     "ltt, ucb or crc, as for calibrate."},
     {"report", 'r', OPTION_TEXT, offsetof(struct options, report), "FILE", 0, 0, NULL,
      "Also writes one self-contained HTML page, with accuracy against work as a picture."},
     {"data", 'd', OPTION_TEXT, offsetof(struct options, data), "RECIPE", 0, 0, NULL,
@@ -62,14 +71,15 @@ static bool split_names(const char *list, char text[MAX_TEXT], const char *names
 }
 
 static enum ex_status compare(const struct options *options, const char *path,
-                              const struct ex_constraint *constraint, const char *const *names,
-                              struct work *work, struct ex_error *err) {
+                              const struct ex_constraint *constraint, const struct ex_risk *risk,
+                              const char *const *names, struct work *work, struct ex_error *err) {
   EX_TRY(ex__model_read(path, &work->model, err));
   EX_TRY(open_model_data(work->model, options->data, &work->data, err));
   const struct ex_rules_job job = {.model = work->model,
                                    .data = work->data,
                                    .names = names,
                                    .constraint = *constraint,
+                                   .risk = risk,
                                    .threads = console_threads(&options->common),
                                    .timed_samples = (int32_t)options->timed,
                                    .progress = console_progress(&options->common)};
@@ -142,17 +152,29 @@ static int run(const void *given, char *const *arguments, int32_t n) {
   const char *names[MAX_NAMES + 1] = {NULL};
   int32_t given_constraints = calibration_constraint(options->max_drop, options->max_macs,
                                                      options->max_latency, &constraint);
-  if (given_constraints > 1)
+  struct ex_error err = {0};
+  struct ex_risk risk;
+  bool by_risk = !isnan(options->risk);
+  if (given_constraints + by_risk > 1)
+    return console_misuse(
+        &command_compare,
+        "must have at most one of --max-drop, --max-macs, --max-latency and --risk");
+  const struct calibration_risk asked = {options->risk, options->confidence, options->risk_of,
+                                         options->form, options->common.seed};
+  if (by_risk && calibration_read_risk(&asked, &risk, &err) != EX_OK)
+    return console_misuse(&command_compare, "%s", err.text);
+  if (!by_risk &&
+      (options->risk_of != NULL || options->form != NULL || !isnan(options->confidence)))
     return console_misuse(&command_compare,
-                          "must have at most one of --max-drop, --max-macs and --max-latency");
+                          "--risk-of, --form and --confidence go with --risk alone");
   bool all = options->policies == NULL || strcmp(options->policies, "all") == 0;
   if (!all && !split_names(options->policies, text, names))
     return console_misuse(&command_compare, "--policies must be at most %d names, or all",
                           (int)MAX_NAMES);
-  struct ex_error err = {0};
   struct work work = {0};
   int code = EXIT_SUCCESS;
-  if (compare(options, arguments[0], &constraint, all ? NULL : names, &work, &err) != EX_OK)
+  if (compare(options, arguments[0], &constraint, by_risk ? &risk : NULL, all ? NULL : names, &work,
+              &err) != EX_OK)
     code = console_fail(&command_compare, &err);
   else if (options->common.json)
     code = console_json(&command_compare, json_incref(json_object_get(work.rules, "rules")));
@@ -175,10 +197,13 @@ const struct command command_compare = {
     .name = "compare",
     .arguments = "MODEL",
     .summary = "every exit rule on one model, and which is best for what",
-    .help = "Records the traces of select, certify and test once, fits every exit rule to the\n"
-            "constraint and to a list of others, and prints a line per rule: accuracy, points\n"
-            "lost, work, measured times, and how often it answers otherwise than full depth. The\n"
-            "best for each constraint is chosen by the certify split. Changes no file.",
+    .help =
+        "Records the traces of select, certify and test once, fits every exit rule to the\n"
+        "constraint and to a list of others, and prints a line per rule: accuracy, points\n"
+        "lost, work, measured times, and how often it answers otherwise than full depth. The\n"
+        "best for each constraint is chosen by the certify split. With --risk each rule's risk\n"
+        "is certified by itself; that the best of them is then taken, no promise counts in.\n"
+        "Changes no file.",
     .options = table,
     .size = sizeof(struct options),
     .min_arguments = 1,

@@ -6,6 +6,7 @@
 #include "report/rules.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -159,6 +160,21 @@ static enum ex_status take(const struct work *work, const struct ex_calibrated *
   return ex__estimate(&out->policy, work->test, 0.1, &out->test, err);
 }
 
+/* Whether the constraint is the risk that is to be certified. */
+static bool by_risk(const struct work *work, int32_t c) {
+  return c == 0 && work->job->risk != NULL;
+}
+
+static void calibrate(const struct work *work, const ex_policy *policy,
+                      const struct ex_calibrate_options *options, struct ex_calibrated *all) {
+  int32_t first = by_risk(work, 0) ? 1 : 0;
+  if (first == 1)
+    all[0].status = ex__calibrate_risk(policy, work->select, work->certify, work->job->risk, NULL,
+                                       &all[0].calibration, &all[0].why);
+  ex__calibrate_each(policy, work->select, work->certify, options + first,
+                     work->n_constraints - first, all + first);
+}
+
 static enum ex_status fit(const struct work *work, struct rule *rule, struct ex_error *err) {
   struct ex_calibrate_options options[N_CONSTRAINTS];
   struct ex_calibrated *all = ex__calloc(N_CONSTRAINTS, sizeof *all);
@@ -168,8 +184,7 @@ static enum ex_status fit(const struct work *work, struct rule *rule, struct ex_
     options[c] = (struct ex_calibrate_options){.constraint = work->constraint[c]};
   enum ex_status status =
       make_policy(rule->label, work->select->n_points, work->select->n_outputs, &policy, err);
-  if (status == EX_OK)
-    ex__calibrate_each(&policy, work->select, work->certify, options, work->n_constraints, all);
+  if (status == EX_OK) calibrate(work, &policy, options, all);
   for (int32_t c = 0; c < work->n_constraints; c++) {
     if (status == EX_OK) status = take(work, &all[c], &rule->fitted[c], err);
     json_decref(all[c].calibration.receipt);
@@ -214,7 +229,8 @@ static void choose_constraints(struct work *work) {
   const struct ex_constraint *asked = &work->job->constraint;
   work->constraint[work->n_constraints++] = *asked;
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-    if (!same(&others[i], asked)) work->constraint[work->n_constraints++] = others[i];
+    if (work->job->risk != NULL || !same(&others[i], asked))
+      work->constraint[work->n_constraints++] = others[i];
 }
 
 static enum ex_status fit_all(struct work *work, struct ex_error *err) {
@@ -332,7 +348,19 @@ static json_t *rule_json(const struct work *work, struct rule *rule) {
   return json;
 }
 
-static json_t *constraint_json(const struct ex_constraint *constraint) {
+static json_t *risk_json(const struct ex_risk *risk) {
+  char unit[64];
+  const char *of = ex__risk_of_name(risk->of);
+  if (risk->form == EX_RISK_CRC)
+    snprintf(unit, sizeof unit, "(%s, on average)", of);
+  else
+    snprintf(unit, sizeof unit, "(%s, %g %% confidence)", of, 100 * risk->confidence);
+  return json_pack("{s:s, s:f, s:s}", "kind", "risk", "value", risk->value, "unit", unit);
+}
+
+static json_t *constraint_json(const struct work *work, int32_t c) {
+  if (by_risk(work, c)) return risk_json(work->job->risk);
+  const struct ex_constraint *constraint = &work->constraint[c];
   static const char *const kinds[] = {"drop", "macs", "latency"};
   static const char *const units[] = {"percentage points", "share of full depth", "microseconds"};
   return json_pack("{s:s, s:f, s:s}", "kind", kinds[constraint->kind], "value", constraint->value,
@@ -340,7 +368,8 @@ static json_t *constraint_json(const struct ex_constraint *constraint) {
 }
 
 /* By certify: of those that keep the constraint there the cheapest, or under a
- * budget the most accurate. */
+ * budget the most accurate. (A certified risk is one of its rule: that the best of several
+ * was taken is not counted in.) */
 static const struct rule *best_rule(const struct work *work, int32_t c) {
   const struct rule *best = NULL;
   double least = INFINITY;
@@ -348,7 +377,7 @@ static const struct rule *best_rule(const struct work *work, int32_t c) {
     const struct fitted *fitted = &work->rules[i].fitted[c];
     if (!fitted->ok || !fitted->met) continue;
     double macs = fitted->certify.macs / fitted->certify.full_macs;
-    double score = work->constraint[c].kind == EX_CONSTRAINT_DROP
+    double score = by_risk(work, c) || work->constraint[c].kind == EX_CONSTRAINT_DROP
                        ? macs
                        : -fitted->certify.accuracy + 1e-9 * macs;
     if (score >= least) continue;
@@ -362,7 +391,7 @@ static json_t *best_json(const struct work *work) {
   json_t *all = json_array();
   for (int32_t c = 0; c < work->n_constraints; c++) {
     const struct rule *rule = best_rule(work, c);
-    json_t *constraint = constraint_json(&work->constraint[c]);
+    json_t *constraint = constraint_json(work, c);
     if (rule == NULL) {
       json_array_append_new(all, json_pack("{s:o, s:n}", "constraint", constraint, "policy"));
       continue;
@@ -404,7 +433,7 @@ static json_t *by_kind(const struct work *work, const struct rule *rule,
   for (int32_t c = 0; c < work->n_constraints; c++) {
     const struct fitted *fitted = &rule->fitted[c];
     const struct ex_estimate *test = &fitted->test;
-    if (work->constraint[c].kind != kind) continue;
+    if (by_risk(work, c) || work->constraint[c].kind != kind) continue;
     json_t *item = json_pack("{s:f}", "value", work->constraint[c].value);
     if (fitted->ok)
       json_object_update_new(
@@ -437,7 +466,7 @@ static json_t *tell(const struct work *work) {
   for (int32_t i = 0; i < work->n; i++)
     json_array_append_new(rules, rule_json(work, &work->rules[i]));
   return json_pack("{s:o, s:i, s:{s:f, s:I}, s:o, s:o, s:o, s:o}", "constraint",
-                   constraint_json(&work->job->constraint), "n", (int)test->n, "full", "accuracy",
+                   constraint_json(work, 0), "n", (int)test->n, "full", "accuracy",
                    (double)right / test->n, "macs",
                    (json_int_t)test->cost.direct_macs[test->n_points - 1], "rules", rules, "best",
                    best_json(work), "curves", curves_json(work), "by_rule", by_rule(work));

@@ -12,7 +12,7 @@
 #define EX_REPORT_RULES_H
 
 #include "base/progress.h"
-#include "calibrate/calibrate.h"
+#include "calibrate/risk.h"
 #include "data/data.h"
 #include "engine/engine.h"
 
@@ -23,12 +23,14 @@ struct ex_rules_job { /* everything is borrowed */
                                wanted, NAME:KEY=VALUE:KEY=VALUE…; NULL: every rule of the register
                                that could be deployed */
   struct ex_constraint constraint;
+  const struct ex_risk *risk; /* to be certified, in place of the constraint; NULL: none */
   int32_t threads;
   int32_t timed_samples; /* 0: no wall clock */
   struct ex_progress progress;
 };
 
-/* *out, owned by the caller: {constraint: {kind, value, unit}, n, full: {accuracy, macs},
+/* *out, owned by the caller: {constraint: {kind ("risk" where one was to be certified), value,
+ * unit}, n, full: {accuracy, macs},
  * rules: [{policy, accuracy, drop, mean_macs, macs_share, mean_ns, p99_ns, risk, met, values} or
  * {policy, refused}…], best: [{constraint, policy, met, accuracy, drop, macs_share}…], curves:
  * {policy: [[macs_share, accuracy]…]}, by_rule: {policy: {drop, macs, latency: [{value, accuracy,
