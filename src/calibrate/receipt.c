@@ -69,17 +69,34 @@ static json_t *constraint_to_json(const struct ex_constraint *constraint) {
                    constraint->value, "unit", ex__constraint_unit(constraint->kind));
 }
 
+/* How sure the exit is that everybody reaches first: what a server holds its inputs
+ * against. Shares of confidences in ten equal bins of [0, 1]. */
+static json_t *first_confidence(const ex_policy *policy, const ex_trace *select) {
+  enum { BINS = 10 };
+  int32_t point = ex__policy_next(policy, -1, select->n_points - 1), count[BINS] = {0};
+  json_t *shares = json_array();
+  for (int32_t i = 0; i < select->n; i++) {
+    double confidence = select->answer[ex__trace_at(select, point, i)].max_probability;
+    int32_t bin = confidence > 0 ? (int32_t)(confidence * BINS) : 0;
+    count[bin < BINS ? bin : BINS - 1]++;
+  }
+  for (int32_t b = 0; b < BINS; b++)
+    json_array_append_new(shares, json_real((double)count[b] / select->n));
+  return json_pack("{s:i, s:o}", "exit", (int)point, "shares", shares);
+}
+
 json_t *ex__receipt_assemble(const struct ex_receipt_parts *parts) {
   const struct ex_candidates *candidates = parts->candidates;
   json_t *search = json_pack("{s:s, s:i, s:i, s:b}", "method", candidates->method, "candidates",
                              (int)candidates->n, "tested", (int)parts->n_tested, "exact",
                              (int)candidates->exact);
   json_t *receipt = json_pack(
-      "{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:b}", "kind", parts->kind, "version",
-      ex_version(), "constraint", parts->constraint, "confidence", parts->confidence, "policy",
-      ex__policy_to_json(parts->policy), "weights", parts->select->weights, "search", search,
-      "select", parts->select_split, "certify", parts->certify_split, "exits",
-      exits_to_json(parts->policy, parts->select), "met", (int)parts->met);
+      "{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:b}", "kind", parts->kind,
+      "version", ex_version(), "constraint", parts->constraint, "confidence", parts->confidence,
+      "policy", ex__policy_to_json(parts->policy), "weights", parts->select->weights, "search",
+      search, "select", parts->select_split, "certify", parts->certify_split, "exits",
+      exits_to_json(parts->policy, parts->select), "first_confidence",
+      first_confidence(parts->policy, parts->select), "met", (int)parts->met);
   if (receipt != NULL && parts->date != NULL &&
       json_object_set_new(receipt, "date", json_string(parts->date)) != 0) {
     json_decref(receipt);

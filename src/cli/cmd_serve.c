@@ -21,7 +21,9 @@ struct options {
   struct common_options common;
   const char *address, *token_file, *certificate, *key, *policy;
   int64_t port, queue, http_threads, connections, max_body;
-  double timeout, drain;
+  double timeout, drain, shadow, drift_limit;
+  int64_t drift_window;
+  bool drift_tell;
   struct assignments set;
 };
 
@@ -48,6 +50,16 @@ static const struct option_spec table[] = {
      "On SIGTERM, what has come is answered for at most this long."},
     {"http-threads", 0, OPTION_INT, offsetof(struct options, http_threads), "N", 1, 64, "1",
      "Threads that read requests and write answers."},
+    {"shadow", 0, OPTION_REAL, offsetof(struct options, shadow), "SHARE", 0, 1, "0",
+     "Of this share of inputs the answer of full depth is found too, unseen by the client, and "
+     "disagreement is counted."},
+    {"drift-window", 0, OPTION_INT, offsetof(struct options, drift_window), "N", 0, 10000000,
+     "1000",
+     "Inputs after which exits and confidence are held against those of calibration; 0: never."},
+    {"drift-limit", 0, OPTION_REAL, offsetof(struct options, drift_limit), "INDEX", 0.01, 100,
+     "0.2", "Population stability index from which on it is an alarm."},
+    {"drift-tell", 0, OPTION_FLAG, offsetof(struct options, drift_tell), NULL, 0, 0, NULL,
+     "An alarm is told alone; else inputs also leave an exit later after each."},
     {"policy", 'p', OPTION_TEXT, offsetof(struct options, policy), "NAME", 0, 0, NULL,
      "Another exit rule than the models'."},
     {"set", 's', OPTION_ASSIGNMENTS, offsetof(struct options, set), "KEY=VALUE", 0, 0, NULL,
@@ -88,8 +100,10 @@ static enum ex_status read_texts(const struct options *options, struct texts *te
   return EX_OK;
 }
 
+static void tell(const char *text) { fprintf(stderr, "exeunt serve: %s\n", text); }
+
 static void announce(const struct options *options, const ex_server *server, const char *address,
-                     char *const *models, int32_t n) {
+                     int32_t n) {
   const char *scheme = options->certificate != NULL ? "https" : "http";
   bool v6 = strchr(address, ':') != NULL;
   if (options->common.json)
@@ -97,7 +111,6 @@ static void announce(const struct options *options, const ex_server *server, con
   else
     printf("serving %d model%s at %s://%s%s%s:%d/\n", (int)n, n == 1 ? "" : "s", scheme,
            v6 ? "[" : "", address, v6 ? "]" : "", (int)ex__server_port(server));
-  (void)models;
   fflush(stdout);
 }
 
@@ -114,11 +127,16 @@ static enum ex_status serve(const struct options *options, const struct texts *t
       .token = texts->token,
       .certificate = texts->certificate,
       .key = texts->key,
+      .log = tell,
       .service = {.workers = console_threads(&options->common),
                   .queue = (int32_t)options->queue,
                   .policy = options->policy,
                   .set = options->set.text,
-                  .n_set = options->set.n},
+                  .n_set = options->set.n,
+                  .shadow = options->shadow,
+                  .drift_window = (int32_t)options->drift_window,
+                  .drift_limit = options->drift_limit,
+                  .drift_acts = !options->drift_tell},
   };
   sigset_t signals;
   sigemptyset(&signals);
@@ -129,7 +147,7 @@ static enum ex_status serve(const struct options *options, const struct texts *t
   signal(SIGPIPE, SIG_IGN); /* a client that has gone is not the end of the server */
   ex_server *server;
   EX_TRY(ex__server_new(&server_options, (const char *const *)models, n, &server, err));
-  announce(options, server, address, models, n);
+  announce(options, server, address, n);
   int signal_number = 0;
   while (sigwait(&signals, &signal_number) == 0 && signal_number == SIGHUP)
     ex__server_reload(server);

@@ -19,7 +19,10 @@ enum ex_call {
   EX_CALL_READY,
   EX_CALL_MODEL,
   EX_CALL_MODEL_READY,
-  EX_CALL_INFER
+  EX_CALL_INFER,
+  EX_CALL_INDEX,
+  EX_CALL_LOAD,
+  EX_CALL_METRICS
 };
 
 struct ex_exchange {
@@ -39,6 +42,9 @@ struct ex_exchange {
   int64_t answer_header_length; /* as header_length, of the answer */
   int32_t retry_seconds;        /* 0: no Retry-After */
   ex_inference *inference;
+  struct ex_exchange *next_load; /* the keeper's list of those that wait for a load */
+  enum ex_status loaded;
+  struct ex_error load_error;
 };
 
 /* Sets call and service; true: this verb may be used on it. */
@@ -47,8 +53,17 @@ bool ex__route_find(struct ex_exchange *exchange, const char *path);
 void ex__route_answer(struct ex_exchange *exchange);
 /* Of EX_CALL_INFER: parses; false: it is answered with what is wrong. */
 bool ex__route_prepare(struct ex_exchange *exchange);
+/* Is the whole answered later, with the connection suspended meanwhile? */
+static inline bool ex__call_waits(enum ex_call call) {
+  return call == EX_CALL_INFER || call == EX_CALL_LOAD;
+}
 /* After the news, or where there was no room (`started` false). */
 void ex__route_reply(struct ex_exchange *exchange, bool started);
+/* Appends an event of a stream: early or final answer. */
+void ex__route_event(struct ex_exchange *exchange, enum ex_inference_news news,
+                     struct ex_text *text);
+/* Of http.c: an exchange that waits goes on; afterwards it may be gone. */
+void ex__exchange_resume(struct ex_exchange *exchange);
 /* {"error": …} with an HTTP status. */
 void ex__exchange_fail(struct ex_exchange *exchange, int status, const char *message);
 

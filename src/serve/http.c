@@ -29,11 +29,22 @@ struct ex_http {
 
 enum progress { RECEIVING, WAITING, REPLYING };
 
+/* Of an answer that is sent in events. */
+struct stream {
+  pthread_mutex_t lock;
+  bool early, final; /* news that has come */
+  bool early_sent, final_sent, waits;
+  struct ex_text text; /* of which `sent` bytes are on their way */
+  size_t sent;
+};
+
 struct connection {
   struct ex_exchange exchange; /* first: http.c alone knows of the rest */
   struct MHD_Connection *mhd;
   enum progress progress;
   bool started;
+  struct ex_visitor *visitor;
+  struct stream stream;
   int64_t counted_bytes; /* of the body, in server->body_bytes */
 };
 
@@ -82,7 +93,7 @@ static bool refuse(struct connection *connection, bool right_verb) {
   else if (json_length != NULL &&
            (!ex__text_to_int(json_length, &exchange->header_length) || exchange->header_length < 0))
     ex__exchange_fail(exchange, 400, "Inference-Header-Content-Length must be a number of bytes");
-  else if (atomic_load(&exchange->server->draining) && exchange->call == EX_CALL_INFER)
+  else if (atomic_load(&exchange->server->draining) && ex__call_waits(exchange->call))
     ex__exchange_fail(exchange, 503, "the server is shutting down");
   return exchange->status != 0;
 }
@@ -107,8 +118,9 @@ static enum MHD_Result send_answer(struct connection *connection) {
   if (exchange->retry_seconds > 0) add_header(response, "Retry-After", exchange->retry_seconds);
   if (exchange->status == 401) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
   if (exchange->status == 405)
-    MHD_add_response_header(response, "Allow",
-                            exchange->call == EX_CALL_INFER ? "POST" : "GET, HEAD");
+    MHD_add_response_header(
+        response, "Allow",
+        ex__call_waits(exchange->call) || exchange->call == EX_CALL_INDEX ? "POST" : "GET, HEAD");
   if (atomic_load(&exchange->server->draining))
     MHD_add_response_header(response, "Connection", "close");
   enum MHD_Result result =
@@ -148,40 +160,145 @@ static bool receive(struct connection *connection, const char *data, size_t size
   return true;
 }
 
-static void suspend(struct connection *connection) {
-  atomic_fetch_add(&connection->exchange.server->suspended, 1);
+/* false: the server is being stopped, and nobody may begin to wait. */
+static bool suspend(struct connection *connection) {
+  struct ex_server *server = connection->exchange.server;
+  atomic_fetch_add(&server->suspended, 1);
+  if (atomic_load(&server->closed)) {
+    atomic_fetch_sub(&server->suspended, 1);
+    return false;
+  }
   MHD_suspend_connection(connection->mhd);
+  return true;
 }
 
-/* Afterwards the connection may be gone at any moment. */
-static void resume(struct connection *connection) {
-  struct ex_server *server = connection->exchange.server;
-  MHD_resume_connection(connection->mhd);
+void ex__exchange_resume(struct ex_exchange *exchange) {
+  struct ex_server *server = exchange->server;
+  MHD_resume_connection(((struct connection *)exchange)->mhd);
   atomic_fetch_sub(&server->suspended, 1);
 }
 
 static void wake(void *context, enum ex_inference_news news) {
   struct connection *connection = context;
-  if (news == EX_NEWS_FINAL) resume(connection);
+  if (news == EX_NEWS_FINAL) ex__exchange_resume(&connection->exchange);
 }
 
-/* The whole request is here. */
+static void allow(struct connection *connection, bool served) {
+  struct ex_server *server = connection->exchange.server;
+  int64_t time = (int64_t)(server->options.seconds * 1e9);
+  ex__visitors_allow(&server->visitors, connection->visitor,
+                     served ? INT64_MAX : ex__now_ns() + time);
+}
+
+/* ---- events ------------------------------------------------------------------------ */
+
+static void stream_news(void *context, enum ex_inference_news news) {
+  struct connection *connection = context;
+  struct stream *stream = &connection->stream;
+  pthread_mutex_lock(&stream->lock);
+  if (news == EX_NEWS_FINAL)
+    stream->final = true;
+  else
+    stream->early = true;
+  bool waits = stream->waits;
+  stream->waits = false;
+  if (waits) ex__exchange_resume(&connection->exchange);
+  pthread_mutex_unlock(&stream->lock);
+}
+
+/* Bytes into `to`; 0: suspended until there is news; −1: all was sent. */
+static ssize_t read_stream(void *context, uint64_t position, char *to, size_t size) {
+  (void)position;
+  struct connection *connection = context;
+  struct stream *stream = &connection->stream;
+  ssize_t n = 0;
+  pthread_mutex_lock(&stream->lock);
+  if (stream->sent == stream->text.size) {
+    enum ex_inference_news news = EX_NEWS_EARLY;
+    bool early = stream->early && !stream->early_sent;
+    if (!early && stream->final) news = EX_NEWS_FINAL;
+    stream->text.size = stream->sent = 0;
+    if (stream->final_sent) {
+      n = MHD_CONTENT_READER_END_OF_STREAM;
+    } else if (early || stream->final) {
+      ex__route_event(&connection->exchange, news, &stream->text);
+      stream->early_sent = true; /* or it comes too late to matter */
+      stream->final_sent = news == EX_NEWS_FINAL;
+      if (ex__text_status(&stream->text) != EX_OK) n = MHD_CONTENT_READER_END_WITH_ERROR;
+    } else if (suspend(connection)) {
+      stream->waits = true;
+    } else {
+      n = MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+  }
+  if (n == 0 && stream->sent < stream->text.size) {
+    size_t left = stream->text.size - stream->sent;
+    n = (ssize_t)(left < size ? left : size);
+    memcpy(to, stream->text.data + stream->sent, (size_t)n);
+    stream->sent += (size_t)n;
+  }
+  pthread_mutex_unlock(&stream->lock);
+  return n;
+}
+
+static enum MHD_Result send_stream(struct connection *connection) {
+  connection->progress = REPLYING;
+  struct MHD_Response *response =
+      MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 4096, read_stream, connection, NULL);
+  if (response == NULL) return MHD_NO;
+  MHD_add_response_header(response, "Content-Type", "text/event-stream");
+  MHD_add_response_header(response, "Cache-Control", "no-store");
+  enum MHD_Result result = MHD_queue_response(connection->mhd, MHD_HTTP_OK, response);
+  MHD_destroy_response(response);
+  return result;
+}
+
+/* ---- a whole request is here --------------------------------------------------------- */
+
+static enum MHD_Result refuse_to_wait(struct connection *connection) {
+  ex__exchange_fail(&connection->exchange, 503, "the server is shutting down");
+  return send_answer(connection);
+}
+
+static enum MHD_Result begin_stream(struct connection *connection) {
+  struct ex_exchange *exchange = &connection->exchange;
+  if (ex__inference_start(exchange->inference, exchange->began_ns, stream_news, connection))
+    return send_stream(connection);
+  ex__route_reply(exchange, false);
+  return send_answer(connection);
+}
+
+static enum MHD_Result begin_load(struct connection *connection) {
+  struct ex_exchange *exchange = &connection->exchange;
+  connection->progress = WAITING;
+  if (!suspend(connection)) return refuse_to_wait(connection);
+  if (ex__server_load(exchange->server, exchange)) return MHD_YES;
+  exchange->loaded = ex__fail(&exchange->load_error, EX_ECANCELLED, "the server is shutting down");
+  ex__exchange_resume(exchange);
+  return MHD_YES;
+}
+
 static enum MHD_Result begin(struct connection *connection) {
   struct ex_exchange *exchange = &connection->exchange;
-  if (exchange->call != EX_CALL_INFER) {
+  allow(connection, true);
+  if (!ex__call_waits(exchange->call)) {
     ex__route_answer(exchange);
     return send_answer(connection);
   }
+  if (exchange->call == EX_CALL_LOAD) return begin_load(connection);
   if (!ex__route_prepare(exchange)) return send_answer(connection);
+  if (exchange->wants_events) return begin_stream(connection);
   connection->progress = WAITING;
   connection->started = true; /* before a worker may look */
-  suspend(connection);
+  if (!suspend(connection)) return refuse_to_wait(connection);
   if (ex__inference_start(exchange->inference, exchange->began_ns, wake, connection))
     return MHD_YES;
   connection->started = false;
-  resume(connection);
+  ex__exchange_resume(exchange);
   return MHD_YES;
 }
+
+/* ---- the library's calls ------------------------------------------------------------- */
 
 static struct connection *connection_new(struct ex_server *server, struct MHD_Connection *mhd,
                                          const char *method) {
@@ -194,6 +311,10 @@ static struct connection *connection_new(struct ex_server *server, struct MHD_Co
   exchange->answer_header_length = -1;
   bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
   exchange->verb = get ? EX_VERB_GET : strcmp(method, "POST") == 0 ? EX_VERB_POST : EX_VERB_OTHER;
+  const union MHD_ConnectionInfo *info =
+      MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+  connection->visitor = info != NULL ? info->socket_context : NULL;
+  pthread_mutex_init(&connection->stream.lock, NULL);
   atomic_fetch_add(&server->exchanges, 1);
   return connection;
 }
@@ -207,6 +328,7 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *mhd, const c
     connection = connection_new(context, mhd, method);
     if (connection == NULL) return MHD_NO;
     *state = connection;
+    allow(connection, false);
     bool right_verb = ex__route_find(&connection->exchange, url);
     return refuse(connection, right_verb) ? send_answer(connection) : MHD_YES;
   }
@@ -227,12 +349,30 @@ static void complete(void *context, struct MHD_Connection *mhd, void **state,
   struct connection *connection = *state;
   if (connection == NULL) return;
   *state = NULL;
+  ex__inference_forget(connection->exchange.inference);
   ex__inference_release(connection->exchange.inference);
+  allow(connection, false);
+  ex__text_clear(&connection->stream.text);
+  pthread_mutex_destroy(&connection->stream.lock);
   ex__text_clear(&connection->exchange.answer);
   ex__free(connection->exchange.body);
   atomic_fetch_sub(&server->body_bytes, connection->counted_bytes);
   atomic_fetch_sub(&server->exchanges, 1);
   ex__free(connection);
+}
+
+static void come_and_go(void *context, struct MHD_Connection *mhd, void **visitor,
+                        enum MHD_ConnectionNotificationCode code) {
+  struct ex_server *server = context;
+  const union MHD_ConnectionInfo *info =
+      MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+  if (code == MHD_CONNECTION_NOTIFY_STARTED && info != NULL) {
+    int64_t until = ex__now_ns() + (int64_t)(server->options.seconds * 1e9);
+    *visitor = ex__visitors_enter(&server->visitors, info->connect_fd, until);
+  } else {
+    ex__visitors_leave(&server->visitors, *visitor);
+    *visitor = NULL;
+  }
 }
 
 /* ---- starting and stopping ----------------------------------------------------------- */
@@ -282,12 +422,13 @@ static struct MHD_Daemon *start(struct ex_server *server, const struct address *
   if (options->http_threads > 1)
     more[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, options->http_threads, NULL};
   more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
-  return MHD_start_daemon(
-      flags, (uint16_t)options->port, NULL, NULL, handle, server, MHD_OPTION_SOCK_ADDR,
-      &address->of.any, MHD_OPTION_NOTIFY_COMPLETED, complete, server, MHD_OPTION_CONNECTION_LIMIT,
-      (unsigned)options->connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
-      MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(options->seconds + 0.999),
-      MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
+  return MHD_start_daemon(flags, (uint16_t)options->port, NULL, NULL, handle, server,
+                          MHD_OPTION_SOCK_ADDR, &address->of.any, MHD_OPTION_NOTIFY_CONNECTION,
+                          come_and_go, server, MHD_OPTION_NOTIFY_COMPLETED, complete, server,
+                          MHD_OPTION_CONNECTION_LIMIT, (unsigned)options->connections,
+                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
+                          MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(options->seconds + 0.999),
+                          MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
 }
 
 enum ex_status ex__http_start(struct ex_server *server, ex_http **out, struct ex_error *err) {

@@ -15,12 +15,20 @@ static const struct ex_result *result_at(const struct ex_infer_reply *reply, int
   return &reply->results[i];
 }
 
+/* −1: no class of the model, which has no name. */
+static int32_t label_of(const struct ex_infer_reply *reply, const struct ex_result *result) {
+  return result->label < reply->n_classes ? result->label : -1;
+}
+
 static void write_value(const struct ex_infer_reply *reply, enum ex_infer_output what, int32_t i,
                         struct ex_text *json) {
   const struct ex_result *result = result_at(reply, i);
   switch (what) {
     case EX_OUTPUT_LABEL: ex__text_add(json, "%d", (int)result->label); break;
-    case EX_OUTPUT_NAME: ex__text_add(json, "%s", reply->quoted[result->label]); break;
+    case EX_OUTPUT_NAME:
+      ex__text_add(json, "%s",
+                   label_of(reply, result) >= 0 ? reply->quoted[result->label] : "\"\"");
+      break;
     case EX_OUTPUT_CONFIDENCE: ex__text_add(json, "%.9g", result->confidence); break;
     case EX_OUTPUT_EXIT: ex__text_add(json, "%d", (int)result->exit); break;
     case EX_OUTPUT_MACS: ex__text_add(json, "%lld", (long long)result->macs); break;
@@ -40,7 +48,7 @@ static void write_binary_value(const struct ex_infer_reply *reply, enum ex_infer
   switch (what) {
     case EX_OUTPUT_LABEL: ex__text_add_bytes(binary, &result->label, 4); break;
     case EX_OUTPUT_NAME: {
-      const char *label = reply->label[result->label];
+      const char *label = label_of(reply, result) >= 0 ? reply->label[result->label] : "";
       uint32_t length = (uint32_t)strlen(label);
       ex__text_add_bytes(binary, &length, 4);
       ex__text_add_bytes(binary, label, length);

@@ -4,6 +4,7 @@
  */
 #include "serve/inference.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -23,6 +24,7 @@ struct ex_inference {
   struct ex_infer_request request;
   bool early;
   int64_t began_ns;
+  pthread_mutex_t lock; /* of the two below */
   ex_inference_wake *wake;
   void *context;
   struct sample *samples;           /* [n] */
@@ -32,6 +34,7 @@ struct ex_inference {
 
 void ex__inference_release(ex_inference *inference) {
   if (inference == NULL || atomic_fetch_sub(&inference->references, 1) > 1) return;
+  pthread_mutex_destroy(&inference->lock);
   ex__served_release(inference->served);
   ex__infer_clear(&inference->request);
   ex__free(inference->samples);
@@ -39,6 +42,13 @@ void ex__inference_release(ex_inference *inference) {
   ex__free(inference->logits[0]);
   ex__free(inference->logits[1]);
   ex__free(inference);
+}
+
+void ex__inference_forget(ex_inference *inference) {
+  if (inference == NULL) return;
+  pthread_mutex_lock(&inference->lock);
+  inference->wake = NULL;
+  pthread_mutex_unlock(&inference->lock);
 }
 
 /* ---- answers, from workers ----------------------------------------------------- */
@@ -62,6 +72,13 @@ static enum ex_request_end end_of(const ex_inference *inference) {
   return end;
 }
 
+/* The lock is held, so that nobody who is told can be gone. */
+static void give_news(ex_inference *inference, enum ex_inference_news news) {
+  pthread_mutex_lock(&inference->lock);
+  if (inference->wake != NULL) inference->wake(inference->context, news);
+  pthread_mutex_unlock(&inference->lock);
+}
+
 /* All is known that the client is told: it is counted, and the client woken. */
 static void finish(ex_inference *inference) {
   struct ex_statistics *statistics = &inference->service->statistics;
@@ -69,13 +86,30 @@ static void finish(ex_inference *inference) {
     ex__statistics_answer(statistics, told(inference, i, EX_NEWS_FINAL),
                           inference->served->info.full_macs);
   ex__statistics_request(statistics, end_of(inference), ex__now_ns() - inference->began_ns);
-  inference->wake(inference->context, EX_NEWS_FINAL);
+  give_news(inference, EX_NEWS_FINAL);
 }
 
 static bool all_are_final(const ex_inference *inference) {
   for (int32_t i = 0; i < inference->request.n; i++)
     if (!inference->samples[i].answer[0].final) return false;
   return true;
+}
+
+/* Samples of which nothing but the policy decided tell what the inputs are like. */
+static void note_drift(const ex_inference *inference, const struct sample *sample,
+                       const struct ex_pipeline_answer *answer) {
+  const struct ex_ticket *ticket = &sample->ticket;
+  if (ticket->max_exit < 0 && ticket->classes == NULL && ticket->deadline_ns == INT64_MAX)
+    ex__drift_note(&inference->service->drift, answer->wanted, answer->first_confidence);
+}
+
+/* The answer that a shadow run comes to, unseen by the client. */
+static void note_shadow(const ex_inference *inference, const struct sample *sample) {
+  struct ex_statistics *statistics = &inference->service->statistics;
+  if (sample->answer[1].status != EX_OK) return;
+  ex__count(&statistics->shadowed, 1);
+  if (sample->answer[0].result.label != sample->answer[1].result.label)
+    ex__count(&statistics->disagreed, 1);
 }
 
 static void take_answer(void *context, const struct ex_pipeline_answer *answer) {
@@ -88,11 +122,13 @@ static void take_answer(void *context, const struct ex_pipeline_answer *answer) 
     memcpy(inference->logits[k] + index * n_outputs, answer->logits,
            (size_t)n_outputs * sizeof(float));
   bool final = answer->final;
+  if (k == 0) note_drift(inference, sample, answer);
+  if (k == 1 && !inference->early) note_shadow(inference, sample);
   if (k == 0 && atomic_fetch_sub(&inference->first_left, 1) == 1) {
     if (!inference->early)
       finish(inference);
     else if (!all_are_final(inference))
-      inference->wake(inference->context, EX_NEWS_EARLY);
+      give_news(inference, EX_NEWS_EARLY);
   }
   if (!final || atomic_fetch_sub(&inference->final_left, 1) > 1) return;
   if (inference->early) finish(inference);
@@ -128,11 +164,14 @@ enum ex_status ex__inference_new(ex_service *service, const void *body, size_t s
   ex_inference *inference = ex__calloc(1, sizeof *inference);
   if (inference == NULL) return ex__fail(err, EX_ENOMEM, "no memory for a request");
   atomic_init(&inference->references, 1);
+  pthread_mutex_init(&inference->lock, NULL);
   inference->service = service;
   inference->served = ex__service_take(service);
   inference->early = early;
   enum ex_status status = ex__infer_parse(inference->served->model, service->options.queue, body,
                                           size, header_length, &inference->request, err);
+  for (int32_t i = 0; early && i < inference->request.n_outputs; i++)
+    inference->request.output[i].binary = false; /* events are text */
   if (status == EX_OK) status = check_classes(inference, err);
   if (status == EX_OK) status = reserve(inference, err);
   if (status == EX_OK)
@@ -142,18 +181,37 @@ enum ex_status ex__inference_new(ex_service *service, const void *body, size_t s
   return status;
 }
 
+/* Of every 1/share samples one, evenly. */
+static bool is_shadowed(ex_service *service) {
+  double share = service->options.shadow;
+  if (!(share > 0)) return false;
+  double k = (double)atomic_fetch_add(&service->n_sampled, 1);
+  return floor((k + 1) * share) > floor(k * share);
+}
+
+/* A risk below what the receipt certifies can be kept by full depth alone, against
+ * which it is measured. */
+static int32_t exits_later(const ex_inference *inference) {
+  double risk = inference->request.max_risk;
+  if (!isnan(risk) && !(inference->served->certified <= risk))
+    return inference->served->info.n_exits;
+  return ex__drift_later(&inference->service->drift);
+}
+
 static void write_tickets(ex_inference *inference) {
   const struct ex_infer_request *request = &inference->request;
   int64_t deadline = INT64_MAX;
   if (request->deadline_us != INT64_MAX)
     deadline = inference->began_ns + 1000 * request->deadline_us;
+  int32_t later = exits_later(inference);
   for (int32_t i = 0; i < request->n; i++) {
     struct sample *sample = &inference->samples[i];
     sample->inference = inference;
     sample->ticket = (struct ex_ticket){
         .x = request->x + i * inference->served->features,
         .max_exit = request->max_exit,
-        .both = inference->early,
+        .later = later,
+        .both = inference->early || is_shadowed(inference->service),
         .deadline_ns = deadline,
         .classes = request->has_classes ? request->classes : NULL,
         .n_classes = request->n_classes,

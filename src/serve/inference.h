@@ -32,6 +32,8 @@ bool ex__inference_start(ex_inference *inference, int64_t began_ns, ex_inference
 enum ex_status ex__inference_reply(const ex_inference *inference, enum ex_inference_news news,
                                    struct ex_text *json, struct ex_text *binary,
                                    struct ex_error *err);
+/* No further news; the context may go. Accepts NULL. */
+void ex__inference_forget(ex_inference *inference);
 void ex__inference_release(ex_inference *inference); /* accepts NULL */
 
 #endif

@@ -7,10 +7,14 @@
  *   /v2/models/NAME[/versions/1]            the model
  *   /v2/models/NAME[/versions/1]/ready
  *   /v2/models/NAME[/versions/1]/infer      POST
+ *   /v2/repository/index                    POST
+ *   /v2/repository/models/NAME/load         POST
+ *   /metrics
  */
 #include <string.h>
 
 #include "base/memory.h"
+#include "serve/metrics.h"
 #include "serve/server_internal.h"
 
 enum { MAX_PARTS = 8 };
@@ -62,10 +66,19 @@ static enum ex_call find_model_call(struct ex_exchange *exchange, const struct p
   return EX_CALL_NONE;
 }
 
+static enum ex_call find_repository_call(struct ex_exchange *exchange, const struct path *path) {
+  if (path->n == 3 && is(path, 2, "index")) return EX_CALL_INDEX;
+  if (path->n != 5 || !is(path, 2, "models") || !is(path, 4, "load")) return EX_CALL_NONE;
+  exchange->service = find_service(exchange->server, path, 3);
+  return exchange->service != NULL ? EX_CALL_LOAD : EX_CALL_NONE;
+}
+
 static enum ex_call find_call(struct ex_exchange *exchange, const struct path *path) {
+  if (path->n == 1 && is(path, 0, "metrics")) return EX_CALL_METRICS;
   if (!is(path, 0, "v2")) return EX_CALL_NONE;
   if (path->n == 1) return EX_CALL_SERVER;
   if (is(path, 1, "models")) return find_model_call(exchange, path);
+  if (is(path, 1, "repository")) return find_repository_call(exchange, path);
   if (path->n != 3 || !is(path, 1, "health")) return EX_CALL_NONE;
   if (is(path, 2, "live")) return EX_CALL_LIVE;
   if (is(path, 2, "ready")) return EX_CALL_READY;
@@ -76,7 +89,8 @@ bool ex__route_find(struct ex_exchange *exchange, const char *text) {
   struct path path;
   split(text, &path);
   exchange->call = find_call(exchange, &path);
-  return exchange->verb == (exchange->call == EX_CALL_INFER ? EX_VERB_POST : EX_VERB_GET);
+  bool posted = ex__call_waits(exchange->call) || exchange->call == EX_CALL_INDEX;
+  return exchange->verb == (posted ? EX_VERB_POST : EX_VERB_GET);
 }
 
 /* ---- answers ------------------------------------------------------------------- */
@@ -117,6 +131,14 @@ static void describe_model(ex_service *service, struct ex_text *json) {
   ex__served_release(served);
 }
 
+static void list_models(const struct ex_server *server, struct ex_text *json) {
+  ex__text_add(json, "[");
+  for (int32_t i = 0; i < server->n_services; i++)
+    ex__text_add(json, "%s{\"name\":\"%s\",\"version\":\"1\",\"state\":\"READY\",\"reason\":\"\"}",
+                 i > 0 ? "," : "", server->services[i]->name);
+  ex__text_add(json, "]");
+}
+
 void ex__route_answer(struct ex_exchange *exchange) {
   exchange->status = 200;
   exchange->type = "application/json";
@@ -132,7 +154,14 @@ void ex__route_answer(struct ex_exchange *exchange) {
         ex__exchange_fail(exchange, 503, "the server is shutting down");
       break;
     case EX_CALL_MODEL: describe_model(exchange->service, &exchange->answer); break;
+    case EX_CALL_INDEX: list_models(exchange->server, &exchange->answer); break;
+    case EX_CALL_METRICS:
+      exchange->type = "text/plain; version=0.0.4";
+      ex__metrics_write(exchange->server->services, exchange->server->n_services,
+                        &exchange->answer);
+      break;
     case EX_CALL_NONE:
+    case EX_CALL_LOAD:
     case EX_CALL_INFER: ex__exchange_fail(exchange, 404, "no such path"); break;
   }
 }
@@ -160,9 +189,36 @@ bool ex__route_prepare(struct ex_exchange *exchange) {
   return false;
 }
 
+static void reply_to_load(struct ex_exchange *exchange) {
+  exchange->status = 200;
+  exchange->type = "application/json";
+  if (exchange->loaded == EX_OK)
+    ex__text_add(&exchange->answer, "{}");
+  else
+    ex__exchange_fail(exchange, 400, exchange->load_error.text);
+}
+
+void ex__route_event(struct ex_exchange *exchange, enum ex_inference_news news,
+                     struct ex_text *text) {
+  struct ex_error err = {0};
+  struct ex_text json = {0}, binary = {0};
+  if (ex__inference_reply(exchange->inference, news, &json, &binary, &err) != EX_OK) {
+    json.size = 0;
+    ex__infer_write_error(err.text, &json);
+  }
+  ex__text_add(text, "event: %s\ndata: %s\n\n", news == EX_NEWS_FINAL ? "final" : "early",
+               json.data != NULL ? json.data : "{}");
+  ex__text_clear(&json);
+  ex__text_clear(&binary);
+}
+
 void ex__route_reply(struct ex_exchange *exchange, bool started) {
   struct ex_error err = {0};
   struct ex_text binary = {0};
+  if (exchange->call == EX_CALL_LOAD) {
+    reply_to_load(exchange);
+    return;
+  }
   if (!started) {
     ex__count(&exchange->service->statistics.requests[EX_REQUEST_REJECTED], 1);
     ex__exchange_fail(exchange, 503, "the queue is full; try again");

@@ -13,18 +13,46 @@
 
 /* ---- the keeper ------------------------------------------------------------------ */
 
+static enum ex_status reload_one(ex_service *service, struct ex_error *err) {
+  enum ex_status status = ex__service_reload(service, err);
+  bool ok = status == EX_OK;
+  ex__count(ok ? &service->statistics.reloads : &service->statistics.failed_reloads, 1);
+  return status;
+}
+
 static void reload_all(struct ex_server *server) {
   struct ex_error err;
   for (int32_t i = 0; i < server->n_services; i++) {
-    ex_service *service = server->services[i];
-    bool ok = ex__service_reload(service, &err) == EX_OK;
-    ex__count(ok ? &service->statistics.reloads : &service->statistics.failed_reloads, 1);
+    err.text[0] = '\0';
+    if (reload_one(server->services[i], &err) != EX_OK && server->options.log != NULL)
+      server->options.log(err.text);
+  }
+}
+
+bool ex__server_load(struct ex_server *server, struct ex_exchange *exchange) {
+  pthread_mutex_lock(&server->lock);
+  bool taken = !server->stop;
+  if (taken) {
+    exchange->next_load = server->loads;
+    server->loads = exchange;
+    pthread_cond_broadcast(&server->changed);
+  }
+  pthread_mutex_unlock(&server->lock);
+  return taken;
+}
+
+static void serve_loads(struct ex_exchange *exchange) {
+  while (exchange != NULL) {
+    struct ex_exchange *next = exchange->next_load;
+    exchange->loaded = reload_one(exchange->service, &exchange->load_error);
+    ex__exchange_resume(exchange);
+    exchange = next;
   }
 }
 
 /* Sleeps until something is asked for, or a second is over. */
 static void await_second(struct ex_server *server, const struct timespec *until) {
-  while (!server->stop && !server->reload)
+  while (!server->stop && !server->reload && server->loads == NULL)
     if (pthread_cond_timedwait(&server->changed, &server->lock, until) == ETIMEDOUT) return;
 }
 
@@ -33,13 +61,17 @@ static void *keep(void *context) {
   struct timespec next;
   clock_gettime(CLOCK_MONOTONIC, &next);
   pthread_mutex_lock(&server->lock);
-  while (!server->stop) {
+  while (!server->stop || server->loads != NULL) {
     next.tv_sec++;
     await_second(server, &next);
     bool reload = server->reload;
     server->reload = false;
+    struct ex_exchange *loads = server->loads;
+    server->loads = NULL;
     pthread_mutex_unlock(&server->lock);
     if (reload) reload_all(server);
+    serve_loads(loads);
+    ex__visitors_sweep(&server->visitors, ex__now_ns());
     for (int32_t i = 0; i < server->n_services; i++) ex__service_sweep(server->services[i]);
     if (reload) clock_gettime(CLOCK_MONOTONIC, &next);
     pthread_mutex_lock(&server->lock);
@@ -91,6 +123,7 @@ enum ex_status ex__server_new(const struct ex_server_options *options, const cha
   if (server == NULL) return ex__fail(err, EX_ENOMEM, "serve: no memory");
   server->options = *options;
   make_condition(server);
+  ex__visitors_init(&server->visitors);
   enum ex_status status = EX_OK;
   for (int32_t i = 0; status == EX_OK && i < n; i++) status = add_model(server, models[i], err);
   if (status == EX_OK) status = start_keeper(server, err);
@@ -117,10 +150,11 @@ static void drain(ex_server *server, double seconds) {
   atomic_store(&server->draining, true);
   if (server->http == NULL) return;
   ex__http_close_door(server->http);
-  /* A worker will wake each that is suspended; the library must not be stopped before. */
-  while ((atomic_load(&server->exchanges) > 0 && ex__now_ns() < end) ||
-         atomic_load(&server->suspended) > 0)
-    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+  /* Each that is suspended will be woken; the library must not be stopped before. */
+  const struct timespec nap = {.tv_nsec = 5000000};
+  while (atomic_load(&server->exchanges) > 0 && ex__now_ns() < end) nanosleep(&nap, NULL);
+  atomic_store(&server->closed, true);
+  while (atomic_load(&server->suspended) > 0) nanosleep(&nap, NULL);
 }
 
 void ex__server_free(ex_server *server, double seconds) {
@@ -135,6 +169,7 @@ void ex__server_free(ex_server *server, double seconds) {
   }
   ex__http_stop(server->http);
   for (int32_t i = 0; i < server->n_services; i++) ex__service_free(server->services[i]);
+  ex__visitors_free(&server->visitors);
   pthread_cond_destroy(&server->changed);
   pthread_mutex_destroy(&server->lock);
   ex__free(server);

@@ -31,6 +31,7 @@ struct ex_server_options {
   const char *token;       /* every call but health must bear it; NULL: none */
   const char *certificate; /* PEM, text; NULL: no TLS. With `key` */
   const char *key;
+  void (*log)(const char *text); /* what nobody else is told, a line each; NULL */
   struct ex_service_options service;
 };
 

@@ -4,6 +4,7 @@
  */
 #include "serve/service.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -89,12 +90,22 @@ static enum ex_status quote_labels(struct ex_served *served, struct ex_error *er
   return ok ? EX_OK : ex__fail(err, EX_ENOMEM, "no memory for %d labels", (int)n);
 }
 
+/* The receipt's promise holds for the model's own policy alone. */
+static double certified_risk(const ex_model *model, const struct ex_service_options *options) {
+  const char *kind = json_string_value(json_object_get(model->receipt, "kind"));
+  const json_t *value = json_object_get(json_object_get(model->receipt, "constraint"), "value");
+  bool own = options->policy == NULL && options->n_set == 0;
+  bool certified = own && kind != NULL && strcmp(kind, "certified") == 0 && json_is_number(value);
+  return certified ? json_number_value(value) : INFINITY;
+}
+
 static enum ex_status build(struct ex_served *served, const char *path,
                             const struct ex_service_options *options, struct ex_error *err) {
   ex_policy policy;
   EX_TRY(ex_model_load(path, &served->model, err));
   served->info.size = sizeof served->info;
   EX_TRY(ex_model_describe(served->model, &served->info));
+  served->certified = certified_risk(served->model, options);
   served->features = ex__shape_count(&served->model->net->input);
   enum ex_status status = choose_policy(served, options, &policy, err);
   if (status != EX_OK) return ex__wrap(err, status, "%s", path);
@@ -128,10 +139,12 @@ enum ex_status ex__service_new(const char *given, const struct ex_service_option
   if (service == NULL) return ex__fail(err, EX_ENOMEM, "serve: no memory");
   pthread_mutex_init(&service->lock, NULL);
   service->options = *options;
+  ex__drift_init(&service->drift, options->drift_window, options->drift_limit, options->drift_acts);
   enum ex_status status = read_name(given, service, err);
   if (status == EX_OK) status = load(service, &service->served, err);
   if (status == EX_OK) {
     service->served->generation = 1;
+    ex__drift_expect(&service->drift, service->served->model);
     *out = service;
   } else {
     ex__service_free(service);
@@ -148,6 +161,7 @@ enum ex_status ex__service_reload(ex_service *service, struct ex_error *err) {
   old->older = service->retired;
   service->retired = old;
   service->served = fresh;
+  ex__drift_expect(&service->drift, fresh->model);
   pthread_mutex_unlock(&service->lock);
   return EX_OK;
 }
@@ -191,6 +205,7 @@ void ex__service_free(ex_service *service) {
     free_served(served);
   }
   free_served(service->served);
+  ex__drift_free(&service->drift);
   pthread_mutex_destroy(&service->lock);
   ex__free(service->name);
   ex__free(service->path);

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "engine/pipeline.h"
+#include "serve/drift.h"
 #include "serve/statistics.h"
 
 struct ex_service_options {
@@ -21,6 +22,10 @@ struct ex_service_options {
   const char *policy;     /* an exit rule in place of the models' own; NULL */
   const char *const *set; /* [n_set] "KEY=VALUE" for the rule */
   int32_t n_set;
+  double shadow;        /* share of inputs that go on to full depth unseen, [0, 1] */
+  int32_t drift_window; /* samples; 0: no drift guard */
+  double drift_limit;   /* population stability index */
+  bool drift_acts;      /* later exits after an alarm */
 };
 
 struct ex_served {
@@ -31,6 +36,7 @@ struct ex_served {
   int64_t features;
   char **quoted; /* [n_outputs] labels as JSON strings */
   atomic_int users;
+  double certified;   /* risk, in [0, 2], that the receipt certifies; infinity: none */
   int32_t generation; /* counts loads under this name, from 1 */
   struct ex_served *older;
 };
@@ -40,6 +46,8 @@ struct ex_service {
   char *name, *path;
   struct ex_service_options options;
   struct ex_statistics statistics;
+  struct ex_drift drift;
+  atomic_llong n_sampled;    /* samples that were considered for shadow */
   pthread_mutex_t lock;      /* of the two below */
   struct ex_served *served;  /* now; never NULL */
   struct ex_served *retired; /* a list by `older` */
