@@ -35,6 +35,7 @@ train c.safetensors 60 -s network.stem=8 -s 'network.widths=[8,16,16]'
 check join "$EXEUNT" join a.safetensors b.safetensors c.safetensors -o m.safetensors
 grep -qE '^ +3 .* 100\.0 %  c\.safetensors' out || { echo 'join lists no third network'; cat out; failed=1; }
 check inspect "$EXEUNT" inspect m.safetensors
+grep -qE '^ +2 .* b\.safetensors$' out || { echo 'inspect does not name the networks'; cat out; failed=1; }
 for rule in adaptive max-probability; do
   check "calibrate $rule" "$EXEUNT" calibrate m.safetensors -q --threads 2 --policy $rule --max-drop 20
   check "verify $rule" "$EXEUNT" verify m.safetensors -q --threads 2

@@ -65,6 +65,22 @@ static void print_text(const json_t *json) {
   json_array_foreach(json_object_get(json, "exits"), i, exit) { print_row(exit); }
 }
 
+/* Of joined networks (cli/joining): which exit is which. */
+static void print_networks(const ex_model *model, const json_t *json) {
+  const json_t *networks = json_object_get(model->provenance, "networks"), *network;
+  size_t i;
+  if (!json_is_array(networks)) return;
+  printf("\njoined networks, each straight from the input\n");
+  json_array_foreach(networks, i, network) {
+    char macs[16];
+    const json_t *exit = json_array_get(json_object_get(json, "exits"), i);
+    const char *file = json_string_value(json_object_get(network, "file"));
+    printf("%4d  %10s  %s\n", (int)i + 1,
+           console_macs(json_number_value(json_object_get(exit, "direct_macs")), macs),
+           file != NULL ? file : "-");
+  }
+}
+
 static int print_programs(const ex_model *model, struct ex_error *err) {
   ex_plan *plan;
   ex_compiled *compiled;
@@ -98,6 +114,7 @@ static int run(const void *given, char *const *arguments, int32_t n) {
     code = console_json(&command_inspect, json);
   } else {
     print_text(json);
+    print_networks(model, json);
     json_decref(json);
     if (options->programs) code = print_programs(model, &err);
   }
