@@ -11,7 +11,8 @@
 /* Multiply-adds or nanoseconds. Leaving at exit k costs Σ_{j≤k} way[j], and for each
  * j ≤ k look[j], or look_off[j] where nobody can leave and the rule skips it. That is
  * 0 unless a later answer needs the head: then everybody who passes is charged, which
- * is exact for rows of stages and at worst too much. Replay gives the figures.
+ * is exact for rows of stages and whole networks, and at worst too much. Replay gives
+ * the figures.
  * Bodies that no later exit needs (all of a whole network among several) belong to
  * looking at the exit, not to the way past it. */
 struct ex_exit_costs {
