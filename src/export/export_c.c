@@ -85,6 +85,18 @@ static void write_constants(struct work *work) {
   }
 }
 
+/* What a step makes, behind its statement: " [28][28][16]", channels last. */
+static void write_shape(struct work *work, const struct ex_layer_step *step) {
+  const struct ex_shape *shape = &ex__layer_out(work->plan, step)->shape;
+  struct ex_text *text = work->writer.text;
+  if (text->failed || text->size == 0) return;
+  text->size--; /* the end of the line */
+  ex__text_add(text, " /*");
+  for (int32_t i = 1; i < shape->rank; i++)
+    ex__text_add(text, "%s[%d]", i == 1 ? " " : "", (int)shape->dim[i]);
+  ex__text_add(text, "%s[%d] */\n", shape->rank > 1 ? "" : " ", (int)shape->dim[0]);
+}
+
 /* One function: the steps of a segment. */
 static void write_segment(struct work *work, const char *part, int32_t number, int32_t segment) {
   const struct ex_export_plan *plan = work->plan;
@@ -97,9 +109,11 @@ static void write_segment(struct work *work, const char *part, int32_t number, i
   ex__text_add(work->writer.text, "\nstatic void %s_%d(float *work) {\n", part, (int)number);
   if (empty) ex__text_add(work->writer.text, "  (void)work;\n");
   if (arena) ex__text_add(work->writer.text, "  int8_t *const arena = (int8_t *)work;\n");
-  for (int32_t s = 0; s < plan->n_steps; s++)
-    if (plan->steps[s].segment == segment)
-      ex__layer_form(plan, plan->steps[s].layer)->call(&work->writer, &plan->steps[s]);
+  for (int32_t s = 0; s < plan->n_steps; s++) {
+    if (plan->steps[s].segment != segment) continue;
+    ex__layer_form(plan, plan->steps[s].layer)->call(&work->writer, &plan->steps[s]);
+    write_shape(work, &plan->steps[s]);
+  }
   ex__text_add(work->writer.text, "}\n");
 }
 
@@ -147,7 +161,7 @@ static void write_exits(struct work *work) {
     if (at >= last) break;
     at = ex__policy_next(plan->job->policy, at, last);
   }
-  ex__text_add(text, "};\n\n");
+  ex__text_add(text, "};\n");
 }
 
 static void write_rule(struct work *work) {

@@ -15,14 +15,14 @@
 /* thresholds[n_points]: the last one is never read. */
 static void thresholds(const ex_policy *policy, struct ex_text *text) {
   const struct ex_list *list = ex__policy_thresholds_of(policy);
-  ex__text_add(text, "static const float thresholds[] = {");
+  ex__text_add(text, "/* Of each exit but the last. */\nstatic const float thresholds[] = {");
   for (int32_t p = 0; p < policy->n_points - 1; p++) {
     if (p > 0) ex__text_add(text, ", ");
     ex__write_float(text, list->n == 0   ? policy->class->threshold_off
                           : list->n == 1 ? list->value[0]
                                          : list->value[p]);
   }
-  ex__text_add(text, "%s0}; /* of each exit but the last */\n", policy->n_points > 1 ? ", " : "");
+  ex__text_add(text, "%s0};\n", policy->n_points > 1 ? ", " : "");
 }
 
 /* An integer or boolean of the rule; NULL where memory is short. */

@@ -132,8 +132,10 @@ static void write_levels(const struct ex_export_plan *plan, struct ex_text *text
     float mean = (float)preprocess->mean[c], factor = (float)(1 / preprocess->deviation[c]);
     for (int32_t byte = 0; byte < 256; byte++) {
       double real = (double)(((float)byte / 255 - mean) * factor);
-      ex__text_add(text, "%s%s%d", byte == 0 ? "\n    {" : ", ",
-                   byte > 0 && byte % 20 == 0 ? "\n     " : "",
+      ex__text_add(text, "%s%d",
+                   byte == 0        ? "\n    {"
+                   : byte % 16 == 0 ? ",\n     "
+                                    : ", ",
                    (int)ex__quantum_store(&plan->values[0].quantum, real));
     }
     ex__text_add(text, "},");

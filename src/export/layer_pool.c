@@ -73,7 +73,7 @@ static void write_pool(struct ex_writer *writer, const struct ex_layer_step *ste
   write_windows(writer, step, "columns", in->dim[2], width);
   ex__write_layer(writer, step, "pool",
                   ".width = %d, .channels = %d, .out_height = %d, .out_width = %d,\n"
-                  "    %s, .rows = %s_rows, .columns = %s_columns",
+                  "    %s,\n    .rows = %s_rows, .columns = %s_columns",
                   (int)in->dim[2], (int)in->dim[0], (int)height, (int)width, fields, step->name,
                   step->name);
 }

@@ -101,7 +101,7 @@ static void write_layer(struct ex_writer *writer, const struct ex_layer_step *st
   const struct ex_quantum *in = &ex__layer_in(writer->plan, step, 0)->quantum;
   const struct ex_quantum *out = &ex__layer_out(writer->plan, step)->quantum;
   ex__write_layer(writer, step, kernel,
-                  "%s, .in_zero = %d, .out_zero = %d, .low = %d,\n"
+                  "%s,\n    .in_zero = %d, .out_zero = %d, .low = %d,\n"
                   "    .weight = %s_weight, .bias = %s_bias,\n"
                   "    .multiplier = %s_multiplier, .shift = %s_shift",
                   fields, (int)in->zero, (int)out->zero, (int)ex__int8_low(writer->plan, step),

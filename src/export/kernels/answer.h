@@ -17,7 +17,7 @@ struct answer {
 
 /* z [n], n > 0 */
 static struct answer answer_of(const float *z, int n) {
-  struct answer answer = {0, z[0], z[0] - 1000, 0, 0}; /* exp(−1000) is 0: no next one yet */
+  struct answer answer = {0, z[0], -0x1.fffffep+127f, 0, 0}; /* no next one yet */
   for (int i = 0; i < n; i++) {
     if (z[i] - z[i] != 0) answer.label = -1; /* infinity less itself is not a number */
     if (answer.label < 0) return answer;
