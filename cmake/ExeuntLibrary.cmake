@@ -90,7 +90,10 @@ endif()
 # The server, for the command: who links the library needs no HTTP.
 if(MICROHTTPD_FOUND)
   file(GLOB serve_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/serve/*.c)
-  add_library(exeunt_serve STATIC ${serve_sources})
+  file(GLOB serve_assets CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}
+       ${CMAKE_SOURCE_DIR}/src/serve/assets/*)
+  exeunt_embed(cmake/serve_assets.c.in ${CMAKE_BINARY_DIR}/serve_assets.c ${serve_assets})
+  add_library(exeunt_serve STATIC ${serve_sources} ${CMAKE_BINARY_DIR}/serve_assets.c)
   target_link_libraries(exeunt_serve
     PUBLIC exeunt_static exeunt_links exeunt_backend PkgConfig::MICROHTTPD PRIVATE exeunt_flags)
   target_compile_definitions(exeunt_serve INTERFACE EX_HAVE_MICROHTTPD)

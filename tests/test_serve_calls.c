@@ -222,6 +222,50 @@ static void tokens_are_asked_for(void **state) {
   served_free(&s);
 }
 
+static void the_page_is_whole(void **state) {
+  (void)state;
+  struct ex_server_options options = served_options();
+  options.token = "secret"; /* the page is for all, its figures are not */
+  struct served_fixture s = served_new(&options);
+  struct reply reply = http_call(s.port, "GET", "/", "", "", 0);
+  assert_int_equal(reply.status, 200);
+  assert_non_null(http_header(&reply, "Content-Security-Policy"));
+  for (const char *at = http_text(&reply); (at = strstr(at, "assets/")) != NULL;) {
+    char path[80] = "/";
+    size_t n = strcspn(at, "\"");
+    assert_true(n < sizeof path - 1);
+    memcpy(path + 1, at, n);
+    struct reply asset = http_call(s.port, "GET", path, "", "", 0);
+    assert_int_equal(asset.status, 200);
+    assert_true(asset.body.size > 100);
+    ex__text_clear(&asset.body);
+    at += n;
+  }
+  ex__text_clear(&reply.body);
+  static const char *const outside[] = {"/assets/", "/assets/nosuch", "/assets/../server.c"};
+  for (size_t i = 0; i < 3; i++) {
+    reply = http_call(s.port, "GET", outside[i], "Authorization: Bearer secret\r\n", "", 0);
+    assert_int_equal(reply.status, 404);
+    ex__text_clear(&reply.body);
+  }
+  static const char *const since[] = {"", "?since=0", "?since=-5", "?since=999999999999",
+                                      "?since=x"};
+  for (size_t i = 0; i < 5; i++) {
+    char path[60];
+    snprintf(path, sizeof path, "/dashboard/data%s", since[i]);
+    reply = http_call(s.port, "GET", path, "Authorization: Bearer secret\r\n", "", 0);
+    json_t *json = parse(&reply);
+    const json_t *model = json_array_get(json_object_get(json, "models"), 0);
+    assert_int_equal(json_array_size(json_object_get(model, "exits")), N_POINTS);
+    json_decref(json);
+    ex__text_clear(&reply.body);
+  }
+  reply = http_call(s.port, "GET", "/dashboard/data", "", "", 0);
+  assert_int_equal(reply.status, 401);
+  ex__text_clear(&reply.body);
+  served_free(&s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(counts_add_up),
@@ -230,6 +274,7 @@ int main(void) {
       cmocka_unit_test(early_answers_come_first),
       cmocka_unit_test(risk_that_is_not_certified_goes_deep),
       cmocka_unit_test(tokens_are_asked_for),
+      cmocka_unit_test(the_page_is_whole),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,10 @@ enum ex_call {
   EX_CALL_INFER,
   EX_CALL_INDEX,
   EX_CALL_LOAD,
-  EX_CALL_METRICS
+  EX_CALL_METRICS,
+  EX_CALL_DASHBOARD,
+  EX_CALL_ASSET,
+  EX_CALL_DATA
 };
 
 struct ex_exchange {
@@ -33,6 +36,9 @@ struct ex_exchange {
   bool wants_events;     /* Accept: text/event-stream */
   int64_t header_length; /* Inference-Header-Content-Length; −1: none */
   int64_t began_ns;
+  int64_t since;     /* of EX_CALL_DATA */
+  const char *asset; /* of EX_CALL_ASSET */
+  char asset_name[64];
   char *body;
   size_t body_size, body_capacity;
 

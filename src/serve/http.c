@@ -66,6 +66,7 @@ static bool is_allowed(const struct connection *connection) {
   const char *token = connection->exchange.server->options.token;
   enum ex_call call = connection->exchange.call;
   if (token == NULL || call == EX_CALL_LIVE || call == EX_CALL_READY) return true;
+  if (call == EX_CALL_DASHBOARD || call == EX_CALL_ASSET) return true; /* no secrets in them */
   const char *given = header(connection, "Authorization");
   return given != NULL && strncmp(given, "Bearer ", 7) == 0 && same_secret(given + 7, token);
 }
@@ -77,6 +78,8 @@ static bool refuse(struct connection *connection, bool right_verb) {
   const char *json_length = header(connection, "Inference-Header-Content-Length");
   const char *accept = header(connection, "Accept");
   int64_t bytes = 0;
+  const char *since = MHD_lookup_connection_value(connection->mhd, MHD_GET_ARGUMENT_KIND, "since");
+  if (since != NULL && !ex__text_to_int(since, &exchange->since)) exchange->since = 0;
   exchange->header_length = -1;
   exchange->wants_events = accept != NULL && strstr(accept, "text/event-stream") != NULL;
   if (length != NULL && header(connection, "Transfer-Encoding") != NULL)
@@ -113,6 +116,10 @@ static enum MHD_Result send_answer(struct connection *connection) {
       exchange->answer.size, exchange->answer.data, MHD_RESPMEM_PERSISTENT);
   if (response == NULL) return MHD_NO;
   MHD_add_response_header(response, "Content-Type", exchange->type);
+  MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+  if (exchange->call == EX_CALL_DASHBOARD)
+    MHD_add_response_header(response, "Content-Security-Policy",
+                            "default-src 'self'; img-src data:; style-src 'self' 'unsafe-inline'");
   if (exchange->answer_header_length >= 0)
     add_header(response, "Inference-Header-Content-Length", exchange->answer_header_length);
   if (exchange->retry_seconds > 0) add_header(response, "Retry-After", exchange->retry_seconds);

@@ -10,10 +10,12 @@
  *   /v2/repository/index                    POST
  *   /v2/repository/models/NAME/load         POST
  *   /metrics
+ *   /, /assets/FILE, /dashboard/data        the dashboard
  */
 #include <string.h>
 
 #include "base/memory.h"
+#include "serve/dashboard.h"
 #include "serve/metrics.h"
 #include "serve/server_internal.h"
 
@@ -73,7 +75,19 @@ static enum ex_call find_repository_call(struct ex_exchange *exchange, const str
   return exchange->service != NULL ? EX_CALL_LOAD : EX_CALL_NONE;
 }
 
+static enum ex_call find_asset(struct ex_exchange *exchange, const struct path *path) {
+  size_t size = path->n == 2 ? path->part[1].size : 0;
+  if (size == 0 || size >= sizeof exchange->asset_name) return EX_CALL_NONE;
+  memcpy(exchange->asset_name, path->part[1].text, size);
+  exchange->asset_name[size] = '\0';
+  exchange->asset = ex__asset_find(exchange->asset_name);
+  return exchange->asset != NULL ? EX_CALL_ASSET : EX_CALL_NONE;
+}
+
 static enum ex_call find_call(struct ex_exchange *exchange, const struct path *path) {
+  if (path->n == 0) return EX_CALL_DASHBOARD;
+  if (is(path, 0, "assets")) return find_asset(exchange, path);
+  if (path->n == 2 && is(path, 0, "dashboard") && is(path, 1, "data")) return EX_CALL_DATA;
   if (path->n == 1 && is(path, 0, "metrics")) return EX_CALL_METRICS;
   if (!is(path, 0, "v2")) return EX_CALL_NONE;
   if (path->n == 1) return EX_CALL_SERVER;
@@ -160,6 +174,15 @@ void ex__route_answer(struct ex_exchange *exchange) {
       ex__metrics_write(exchange->server->services, exchange->server->n_services,
                         &exchange->answer);
       break;
+    case EX_CALL_DASHBOARD:
+      exchange->type = ex__asset_type("dashboard.html");
+      ex__text_add(&exchange->answer, "%s", ex__asset_find("dashboard.html"));
+      break;
+    case EX_CALL_ASSET:
+      exchange->type = ex__asset_type(exchange->asset_name);
+      ex__text_add_bytes(&exchange->answer, exchange->asset, strlen(exchange->asset));
+      break;
+    case EX_CALL_DATA: ex__dashboard_data(exchange); break;
     case EX_CALL_NONE:
     case EX_CALL_LOAD:
     case EX_CALL_INFER: ex__exchange_fail(exchange, 404, "no such path"); break;

@@ -51,19 +51,33 @@ static void serve_loads(struct ex_exchange *exchange) {
 }
 
 /* Sleeps until something is asked for, or a second is over. */
-static void await_second(struct ex_server *server, const struct timespec *until) {
+static bool await_second(struct ex_server *server, const struct timespec *until) {
   while (!server->stop && !server->reload && server->loads == NULL)
-    if (pthread_cond_timedwait(&server->changed, &server->lock, until) == ETIMEDOUT) return;
+    if (pthread_cond_timedwait(&server->changed, &server->lock, until) == ETIMEDOUT) return true;
+  return false;
+}
+
+static void note_second(struct ex_server *server) {
+  pthread_mutex_lock(&server->past_lock);
+  for (int32_t i = 0; i < server->n_services; i++) {
+    ex_service *service = server->services[i];
+    struct ex_served *served = ex__service_take(service);
+    struct ex_pipeline_stats stats;
+    ex__pipeline_stats(served->pipeline, &stats);
+    ex__served_release(served);
+    ex__past_note(service->past, &service->statistics, stats.waiting);
+  }
+  pthread_mutex_unlock(&server->past_lock);
 }
 
 static void *keep(void *context) {
   struct ex_server *server = context;
   struct timespec next;
   clock_gettime(CLOCK_MONOTONIC, &next);
+  next.tv_sec++;
   pthread_mutex_lock(&server->lock);
   while (!server->stop || server->loads != NULL) {
-    next.tv_sec++;
-    await_second(server, &next);
+    bool over = await_second(server, &next);
     bool reload = server->reload;
     server->reload = false;
     struct ex_exchange *loads = server->loads;
@@ -73,7 +87,10 @@ static void *keep(void *context) {
     serve_loads(loads);
     ex__visitors_sweep(&server->visitors, ex__now_ns());
     for (int32_t i = 0; i < server->n_services; i++) ex__service_sweep(server->services[i]);
-    if (reload) clock_gettime(CLOCK_MONOTONIC, &next);
+    if (over) {
+      note_second(server);
+      next.tv_sec++;
+    }
     pthread_mutex_lock(&server->lock);
   }
   pthread_mutex_unlock(&server->lock);
@@ -112,6 +129,7 @@ static void make_condition(struct ex_server *server) {
   pthread_cond_init(&server->changed, &attributes);
   pthread_condattr_destroy(&attributes);
   pthread_mutex_init(&server->lock, NULL);
+  pthread_mutex_init(&server->past_lock, NULL);
 }
 
 enum ex_status ex__server_new(const struct ex_server_options *options, const char *const *models,
@@ -171,6 +189,7 @@ void ex__server_free(ex_server *server, double seconds) {
   for (int32_t i = 0; i < server->n_services; i++) ex__service_free(server->services[i]);
   ex__visitors_free(&server->visitors);
   pthread_cond_destroy(&server->changed);
+  pthread_mutex_destroy(&server->past_lock);
   pthread_mutex_destroy(&server->lock);
   ex__free(server);
 }

@@ -21,6 +21,7 @@ struct ex_server {
   atomic_llong body_bytes;
   ex_http *http;
   struct ex_visitors visitors;
+  pthread_mutex_t past_lock;
   pthread_t keeper;
   bool has_keeper;
   pthread_mutex_t lock; /* of what follows */

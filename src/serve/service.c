@@ -141,6 +141,9 @@ enum ex_status ex__service_new(const char *given, const struct ex_service_option
   service->options = *options;
   ex__drift_init(&service->drift, options->drift_window, options->drift_limit, options->drift_acts);
   enum ex_status status = read_name(given, service, err);
+  service->past = ex__calloc(1, sizeof *service->past);
+  if (status == EX_OK && service->past == NULL)
+    status = ex__fail(err, EX_ENOMEM, "serve: no memory");
   if (status == EX_OK) status = load(service, &service->served, err);
   if (status == EX_OK) {
     service->served->generation = 1;
@@ -207,6 +210,7 @@ void ex__service_free(ex_service *service) {
   free_served(service->served);
   ex__drift_free(&service->drift);
   pthread_mutex_destroy(&service->lock);
+  ex__free(service->past);
   ex__free(service->name);
   ex__free(service->path);
   ex__free(service);

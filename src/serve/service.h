@@ -14,6 +14,7 @@
 
 #include "engine/pipeline.h"
 #include "serve/drift.h"
+#include "serve/past.h"
 #include "serve/statistics.h"
 
 struct ex_service_options {
@@ -47,6 +48,7 @@ struct ex_service {
   struct ex_service_options options;
   struct ex_statistics statistics;
   struct ex_drift drift;
+  struct ex_past *past;      /* under the server's past_lock */
   atomic_llong n_sampled;    /* samples that were considered for shadow */
   pthread_mutex_t lock;      /* of the two below */
   struct ex_served *served;  /* now; never NULL */
