@@ -58,7 +58,9 @@ void manual_print(void) {
   for (int32_t i = 0; command_at(i) != NULL; i++) print_command(command_at(i));
   printf(
       "# EXIT STATUS\n\n0 where all went well, 1 where the command failed, 2 where its usage was "
-      "wrong.\n\n# FILES\n\n_model.safetensors_\n\tA model: weights, structure, pre-processing, "
+      "wrong.\n\n# ENVIRONMENT\n\n_EXEUNT\\_COMMAND\\_OPTION_\n\tThe option of that command where "
+      "the command line does not give it: EXEUNT\\_SERVE\\_MAX\\_BODY for --max-body of serve; for "
+      "flags 1 or 0.\n\n# FILES\n\n_model.safetensors_\n\tA model: weights, structure, pre-processing, "
       "policy, costs, receipt.\n\n_model.safetensors.checkpoint_\n\tA training run that was "
       "stopped; *exeunt train --resume* goes on from it.\n");
 }

@@ -3,6 +3,7 @@
  * cli/options: command lines by table, through getopt_long. The table that
  * checks a value also prints its default and bounds, so the help cannot lie.
  */
+#include <ctype.h>
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
@@ -145,12 +146,45 @@ static int check_count(const struct command *command, int32_t n, char *const *gi
   return -1;
 }
 
+/* EXEUNT_SERVE_MAX_BODY for --max-body of serve. */
+static void environment_name(const struct command *command, const struct option_spec *spec,
+                             char *name, size_t size) {
+  snprintf(name, size, "EXEUNT_%s_%s", command->name, spec->name);
+  for (char *at = name; *at != '\0'; at++)
+    *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
+}
+
+static bool set_from_environment(const struct option_spec *spec, const char *text, void *options) {
+  if (spec->type != OPTION_FLAG) return set(spec, text, options);
+  bool on = strcmp(text, "1") == 0 || strcmp(text, "true") == 0;
+  *(bool *)((char *)options + spec->offset) = on;
+  return on || text[0] == '\0' || strcmp(text, "0") == 0 || strcmp(text, "false") == 0;
+}
+
+/* What the environment says comes before what the command line says. */
+static int read_environment(const struct command *command, const struct option_spec *const *all,
+                            int32_t n, void *options) {
+  for (int32_t i = 0; i < n; i++) {
+    char name[96], text[384], rule_text[128];
+    environment_name(command, all[i], name, sizeof name);
+    const char *value = getenv(name);
+    if (value == NULL || set_from_environment(all[i], value, options)) continue;
+    rule(all[i], rule_text, sizeof rule_text);
+    snprintf(text, sizeof text, "%s = %.80s; %s", name, value,
+             all[i]->type == OPTION_FLAG ? "must be 1 or 0" : rule_text);
+    return wrong(command, "%s%s", text, "");
+  }
+  return -1;
+}
+
 int options_parse(const struct command *command, int argc, char **argv, void *options, int *first) {
   const struct option_spec *all[MAX_OPTIONS];
   struct option longs[MAX_OPTIONS + 2];
   char shorts[2 * MAX_OPTIONS + 4];
   int32_t n = collect(command, all);
   set_defaults(all, n, options);
+  int said = read_environment(command, all, n, options);
+  if (said >= 0) return said;
   make_tables(all, n, longs, shorts);
   opterr = 0;
   optind = 1;
@@ -194,4 +228,7 @@ void options_print_help(const struct command *command) {
          command->arguments[0] != '\0' ? " " : "", command->arguments, command->help);
   for (int32_t i = 0; i < n; i++) print_option(all[i]);
   printf("  %-26s %s\n", "-h, --help", "This text.");
+  char name[96];
+  environment_name(command, all[0], name, sizeof name);
+  printf("\nOptions can be set in the environment too: %s for --%s.\n", name, all[0]->name);
 }
