@@ -216,12 +216,53 @@ static void deadlines_end_early(void **state) {
   fixture_free(f);
 }
 
+struct rank {
+  atomic_int *next;
+  int at;
+};
+
+static void note_rank(void *context, const struct ex_pipeline_answer *answer) {
+  struct rank *rank = context;
+  (void)answer;
+  rank->at = atomic_fetch_add(rank->next, 1);
+}
+
+/* Of samples that come together, those with a deadline are through sooner. */
+static void deadlines_go_first(void **state) {
+  (void)state;
+  struct fixture *f = fixture_new();
+  ex_policy policy = fixture_max_probability(f);
+  ex_engine *engine = fixture_engine(f, &policy, 1, true);
+  ex_pipeline *pipeline = pipeline_new(engine, 1);
+  struct seen *seen = seen_new(f);
+  const struct ex_ticket *ticket[N_SAMPLES];
+  struct rank rank[N_SAMPLES];
+  atomic_int next = 0;
+  int64_t deadline = ex__now_ns() + 90000000;
+  for (int32_t i = 0; i < N_SAMPLES; i++) {
+    rank[i].next = &next;
+    seen[i].ticket.answered = note_rank;
+    seen[i].ticket.context = &rank[i];
+    if (i >= N_SAMPLES - 8) seen[i].ticket.deadline_ns = deadline;
+    ticket[i] = &seen[i].ticket;
+  }
+  assert_true(ex__pipeline_submit(pipeline, ticket, N_SAMPLES));
+  ex__pipeline_free(pipeline);
+  int hurried = 0;
+  for (int32_t i = N_SAMPLES - 8; i < N_SAMPLES; i++) hurried += rank[i].at;
+  assert_true(hurried < 8 * N_SAMPLES / 2); /* the mean of all would be half of them */
+  ex__free(seen);
+  ex_engine_free(engine);
+  fixture_free(f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(strangers_are_answered_as_if_alone),
       cmocka_unit_test(room_is_bounded),
       cmocka_unit_test(tickets_are_minded),
       cmocka_unit_test(deadlines_end_early),
+      cmocka_unit_test(deadlines_go_first),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,6 +140,53 @@ static void models_are_loaded_anew(void **state) {
   served_free(&s);
 }
 
+static void *keep_asking(void *context) {
+  const struct served_fixture *s = context;
+  for (int i = 0; i < 60; i++) ask(s, i % 32, 8, "", 200);
+  return NULL;
+}
+
+static void loading_drops_nothing(void **state) {
+  (void)state;
+  const struct ex_server_options options = served_options();
+  struct served_fixture s = served_new(&options);
+  pthread_t client;
+  assert_int_equal(pthread_create(&client, NULL, keep_asking, &s), 0);
+  for (int i = 0; i < 4; i++) {
+    struct reply reply = http_call(s.port, "POST", "/v2/repository/models/small/load", "", "", 0);
+    assert_int_equal(reply.status, 200);
+    ex__text_clear(&reply.body);
+  }
+  pthread_join(client, NULL);
+  assert_true(metric(&s, "exeunt_requests_total{model=\"small\",outcome=\"answered\"} ") == 60);
+  served_free(&s);
+}
+
+/* A request whose last byte comes as the server is told to stop is answered yet. */
+static void stopping_answers_what_has_come(void **state) {
+  (void)state;
+  const struct ex_server_options options = served_options();
+  struct served_fixture s = served_new(&options);
+  struct ex_text text = {0};
+  char head[200];
+  write_request(s.f, 0, 16, "", &text);
+  int fd = http_connect(s.port);
+  int n = snprintf(head, sizeof head,
+                   "POST /v2/models/small/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n",
+                   text.size);
+  http_send(fd, head, (size_t)n);
+  http_send(fd, text.data, text.size - 1);
+  for (int i = 0; i < 3; i++) ask(&s, 0, 1, "", 200); /* meanwhile the head was read */
+  http_send(fd, text.data + text.size - 1, 1);
+  served_free(&s);
+  struct reply reply;
+  http_read(fd, &reply);
+  assert_int_equal(reply.status, 200);
+  ex__text_clear(&reply.body);
+  ex__text_clear(&text);
+  close(fd);
+}
+
 static void early_answers_come_first(void **state) {
   (void)state;
   const struct ex_server_options options = served_options();
@@ -271,6 +318,8 @@ int main(void) {
       cmocka_unit_test(counts_add_up),
       cmocka_unit_test(no_room_is_said),
       cmocka_unit_test(models_are_loaded_anew),
+      cmocka_unit_test(loading_drops_nothing),
+      cmocka_unit_test(stopping_answers_what_has_come),
       cmocka_unit_test(early_answers_come_first),
       cmocka_unit_test(risk_that_is_not_certified_goes_deep),
       cmocka_unit_test(tokens_are_asked_for),

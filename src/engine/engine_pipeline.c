@@ -5,12 +5,14 @@
  * Which queue a free worker takes from:
  *   1. the one whose first sample is due: it must be run now to keep its
  *      deadline, or has waited there for `patience_ns` (so that the few that go
- *      deep do not wait until eight of them have come together);
+ *      deep do not wait until eight of them have come together), of several the
+ *      one with the nearest deadline;
  *   2. else the deepest that holds a whole micro-batch: those samples are
  *      still in a cache, and each that leaves makes room;
  *   3. else the shallowest that holds any, since that feeds the deeper ones.
  * Nobody waits while there is something to run. Within a queue the sample that
- * is due first goes first. A sample whose next exit would not be reached in
+ * is due first goes first; who has no deadline is due `assumed_ns` after it came,
+ * so that deadlines go before it, and it is not kept waiting for ever. A sample whose next exit would not be reached in
  * time is answered with the best that it has.
  *
  * One lock; it is held for queue work alone, never while a stage runs or an
@@ -25,11 +27,13 @@
 #include "engine/engine_internal.h"
 
 enum { MAX_WORKERS = 256 };
-static const int64_t patience_ns = 5000000;
+static const int64_t patience_ns = 5000000, assumed_ns = 100000000;
 
 struct slot {
   const struct ex_ticket *ticket;
   struct ex_engine_sample *sample;
+  int64_t came;    /* when it was submitted */
+  int64_t since;   /* when it was put into its queue */
   int64_t due;     /* when it must be run at the latest */
   int32_t first;   /* the point that was looked at first; −1: none yet */
   int32_t wanted;  /* where the policy would leave; −1: nowhere so far */
@@ -94,12 +98,10 @@ static struct slot *pop(struct queue *queue) {
 /* Into the queue of the stage that it needs next. */
 static void enqueue(ex_pipeline *pipeline, struct slot *slot, int64_t now) {
   const struct ex_ticket *ticket = slot->ticket;
-  slot->due = now + patience_ns;
-  if (ticket->deadline_ns != INT64_MAX) {
-    int64_t latest =
-        ticket->deadline_ns - ex__engine_time_to_target(pipeline->engine, slot->sample);
-    if (latest < slot->due) slot->due = latest;
-  }
+  slot->since = now;
+  slot->due = slot->came + assumed_ns;
+  if (ticket->deadline_ns != INT64_MAX)
+    slot->due = ticket->deadline_ns - ex__engine_time_to_target(pipeline->engine, slot->sample);
   push(&pipeline->stage[ex__engine_next_stage(pipeline->engine, slot->sample)], slot);
   pipeline->n_queued++;
 }
@@ -113,7 +115,7 @@ static int32_t choose_stage(const ex_pipeline *pipeline, int64_t now) {
     if (queue->n == 0) continue;
     any = s;
     if (whole < 0 && queue->n >= engine->micro[s]) whole = s;
-    if (queue->slot[0]->due <= now &&
+    if ((queue->slot[0]->due <= now || queue->slot[0]->since + patience_ns <= now) &&
         (due < 0 || queue->slot[0]->due < pipeline->stage[due].slot[0]->due))
       due = s;
   }
@@ -294,8 +296,12 @@ bool ex__pipeline_submit(ex_pipeline *pipeline, const struct ex_ticket *const *t
   bool fits = n <= pipeline->n_free;
   for (int32_t i = 0; fits && i < n; i++) {
     struct slot *slot = pipeline->free[--pipeline->n_free];
-    *slot = (struct slot){
-        .ticket = tickets[i], .sample = slot->sample, .first = -1, .wanted = -1, .stop_at = -1};
+    *slot = (struct slot){.came = now,
+                          .ticket = tickets[i],
+                          .sample = slot->sample,
+                          .first = -1,
+                          .wanted = -1,
+                          .stop_at = -1};
     struct ex_engine_sample *sample = slot->sample;
     sample->point = sample->exit = -1;
     sample->ran = sample->bodies = 0;
