@@ -77,5 +77,5 @@ expect 0 '"claims"' papers sdn --json
 EXEUNT_INSPECT_THREADS=999 expect 2 'EXEUNT_INSPECT_THREADS = 999; must be an integer in \[0, 256\]' inspect fashion-mnist
 EXEUNT_PAPERS_JSON=yes expect 2 'EXEUNT_PAPERS_JSON = yes; must be 1 or 0' papers sdn
 EXEUNT_PAPERS_JSON=1 expect 0 '"claims"' papers sdn
-expect 0 'EXEUNT_SERVE_ADDRESS for --address' serve --help
+expect 0 'EXEUNT_SERVE_THREADS for --threads' serve --help
 exit $failed

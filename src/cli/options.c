@@ -229,6 +229,6 @@ void options_print_help(const struct command *command) {
   for (int32_t i = 0; i < n; i++) print_option(all[i]);
   printf("  %-26s %s\n", "-h, --help", "This text.");
   char name[96];
-  environment_name(command, all[0], name, sizeof name);
-  printf("\nOptions can be set in the environment too: %s for --%s.\n", name, all[0]->name);
+  environment_name(command, &common[1], name, sizeof name);
+  printf("\nOptions can be set in the environment too: %s for --%s.\n", name, common[1].name);
 }
