@@ -138,6 +138,13 @@ enum ex_status ex__onnx_eval_load(ex_onnx_eval *eval, struct ex_onnx_tensor *ten
   return ex__onnx_tensor_load(tensor, &eval->limits->elements, err);
 }
 
+void ex__onnx_eval_unload(const struct ex_onnx_call *call) {
+  enum { MUCH = 4096 };
+  for (int32_t k = 0; k < call->n_in; k++)
+    if (call->in[k] != NULL && call->in[k]->count > MUCH)
+      ex__onnx_tensor_unload(call->in[k], &call->limits->elements);
+}
+
 /* ---- a node ------------------------------------------------------------------------ */
 
 static enum ex_status find_inputs(struct ex_onnx_call *call) {
@@ -242,6 +249,7 @@ enum ex_status ex__onnx_eval_node(ex_onnx_eval *eval, size_t i, struct ex_error 
   if (call == NULL) return ex__fail(err, EX_ENOMEM, "ONNX: no memory");
   begin_call(eval, i, call, err);
   enum ex_status status = run_call(call);
+  ex__onnx_eval_unload(call);
   for (int32_t k = 0; k < EX_ONNX_MAX_OUT; k++) ex__onnx_tensor_clear(&call->out[k]);
   ex__free(call);
   return status == EX_OK ? EX_OK : ex__onnx_name_node(node, i, status, err);

@@ -25,6 +25,7 @@ struct ex_onnx_limits {
 #define EX_ONNX_LIMITS ((struct ex_onnx_limits){INT64_C(1) << 30, INT64_C(1) << 42})
 
 typedef struct ex_onnx_eval ex_onnx_eval;
+struct ex_onnx_call;
 
 /* Registers the constants of the file; borrows onnx and limits. */
 enum ex_status ex__onnx_eval_new(const ex_onnx *onnx, struct ex_onnx_limits *limits,
@@ -42,6 +43,8 @@ enum ex_status ex__onnx_eval_node(ex_onnx_eval *eval, size_t i, struct ex_error 
 enum ex_status ex__onnx_eval_run(ex_onnx_eval *eval, struct ex_error *err); /* all of them */
 /* NULL where no value has that name (yet). */
 struct ex_onnx_tensor *ex__onnx_eval_find(const ex_onnx_eval *eval, const char *name);
+/* Gives back what the inputs of a call were unpacked to, where that is much. */
+void ex__onnx_eval_unload(const struct ex_onnx_call *call);
 enum ex_status ex__onnx_eval_load(ex_onnx_eval *eval, struct ex_onnx_tensor *tensor,
                                   struct ex_error *err);
 /* Runs a graph within a node of `outer` and moves its outputs to out [n_out]. */

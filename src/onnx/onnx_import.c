@@ -257,6 +257,7 @@ static enum ex_status map_node(struct import *import, size_t i) {
                                         "it depends on the model's input, and a network of ours "
                                         "has no such operator");
   if (status == EX_OK) status = call->status;
+  ex__onnx_eval_unload(call);
   map->call = NULL;
   ex__free(call);
   return status == EX_OK ? EX_OK : ex__onnx_name_node(node, i, status, import->err);
@@ -357,16 +358,26 @@ static enum ex_status fill(const struct import *import, ex_net *net) {
   return EX_OK;
 }
 
+/* What was needed to make the net, and is not to compare it. */
+static void free_numbers(struct import *import) {
+  for (int32_t i = 0; i < import->map.n_weights; i++) ex__free(import->map.weights[i].number);
+  ex__free(import->map.weights);
+  import->map.weights = NULL;
+  import->map.n_weights = 0;
+  for (int32_t which = 0; which < 2; which++) {
+    ex__onnx_eval_free(import->eval[which]);
+    import->eval[which] = NULL;
+  }
+}
+
 static void close_import(struct import *import) {
   ex_net *net;
   if (import->map.builder != NULL) { /* a failure came first: finishing releases it */
     (void)ex__builder_finish(import->map.builder, 0, &net, NULL);
     ex_net_free(net);
   }
-  for (int32_t i = 0; i < import->map.n_weights; i++) ex__free(import->map.weights[i].number);
-  ex__free(import->map.weights);
+  free_numbers(import);
   json_decref(import->map.names);
-  for (int32_t which = 0; which < 2; which++) ex__onnx_eval_free(import->eval[which]);
   ex__onnx_exits_clear(&import->exits);
 }
 
@@ -395,6 +406,7 @@ static enum ex_status run(struct import *import, const struct ex_onnx_options *o
   import->map.builder = NULL;
   EX_TRY(ex__builder_finish(builder, 0, net, import->err));
   EX_TRY(fill(import, *net));
+  free_numbers(import);
   const struct ex_onnx_comparison comparison = {.onnx = import->onnx,
                                                 .net = *net,
                                                 .needed = import->exits.needed,

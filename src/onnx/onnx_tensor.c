@@ -242,6 +242,16 @@ enum ex_status ex__onnx_tensor_load(struct ex_onnx_tensor *tensor, int64_t *budg
   return EX_OK;
 }
 
+void ex__onnx_tensor_unload(struct ex_onnx_tensor *tensor, int64_t *budget) {
+  bool loaded = tensor->real != NULL || tensor->whole != NULL;
+  if (tensor->source == NULL || !loaded) return;
+  *budget += tensor->count;
+  ex__free(tensor->real);
+  ex__free(tensor->whole);
+  tensor->real = NULL;
+  tensor->whole = NULL;
+}
+
 enum ex_status ex__onnx_tensor_read(const char *path, struct ex_onnx_tensor *out,
                                     struct ex_error *err) {
   struct ex_mapping mapping;

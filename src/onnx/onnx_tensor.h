@@ -48,6 +48,8 @@ enum ex_status ex__onnx_tensor_from(const Onnx__TensorProto *proto, struct ex_on
 /* Unpacks the numbers where that has not been done. */
 enum ex_status ex__onnx_tensor_load(struct ex_onnx_tensor *tensor, int64_t *budget,
                                     struct ex_error *err);
+/* Gives numbers back that can be unpacked again: a large network is wanted a layer at a time. */
+void ex__onnx_tensor_unload(struct ex_onnx_tensor *tensor, int64_t *budget);
 /* A file that holds one tensor, as the test data of ONNX do; owns its numbers. */
 enum ex_status ex__onnx_tensor_read(const char *path, struct ex_onnx_tensor *out,
                                     struct ex_error *err);
