@@ -198,6 +198,7 @@ static void print(const struct ex_model *model, const struct ex_onnx_report *rep
   printf("%d exit%s of %d outputs, %s multiply-adds, %lld parameters\n", (int)last + 1,
          last > 0 ? "s" : "", (int)model->net->n_outputs,
          console_macs((double)cost.macs[last], macs), (long long)cost.params[last]);
+  if (last > 0) printf("`exeunt calibrate` chooses when to leave at which\n");
   if (report->softmax) printf("the softmax at the end is left out: exits give what comes before\n");
   if (report->samples > 0)
     printf("checked on %d random input%s: off by at most %.2g, of outputs up to %.3g\n",
