@@ -14,18 +14,22 @@ static struct fixture f;
 static char *page;
 static struct ex_error err;
 
-static void write_page(int32_t rank) {
+static void render(void) {
   char path[96];
   size_t size;
   void *data;
-  fixture_open(&f, rank, hostile);
-  fixture_thresholds(&f);
   assert_ok(fixture_evaluate(&f, 4, &err), &err);
   snprintf(path, sizeof path, "%s/report.html", f.folder);
   assert_ok(ex__report_html(f.evaluation, f.model, f.data, EX_SPLIT_TEST, path, &err), &err);
   assert_ok(ex__file_read(path, 1 << 24, &data, &size, &err), &err);
   page = data;
   assert_int_equal(strlen(page), size);
+}
+
+static void write_page(int32_t rank) {
+  fixture_open(&f, rank, hostile);
+  fixture_thresholds(&f);
+  render();
 }
 
 static void close_page(void) {
@@ -125,6 +129,18 @@ static void features_have_no_pictures(void **state) {
   elements_are_balanced(state);
 }
 
+static void classes_of_interest_have_their_section(void **state) {
+  assert_int_equal(count("Classes of interest"), 0);
+  assert_ok(ex__policy_init(&f.policy, "classy", N_POINTS, N_CLASSES, &err), &err);
+  assert_ok(ex__policy_set(&f.policy, "classes", "0", &err), &err);
+  ex__free(page);
+  render();
+  assert_int_equal(count("Classes of interest"), 1);
+  assert_int_equal(count("<h2>Classes of interest</h2><p>&lt;script&gt;alert(1)"), 1);
+  assert_int_equal(count("nan") + count("inf"), 0);
+  elements_are_balanced(state);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(self_contained),
@@ -132,6 +148,7 @@ int main(void) {
       cmocka_unit_test(says_what_the_evaluation_says),
       cmocka_unit_test(elements_are_balanced),
       cmocka_unit_test(features_have_no_pictures),
+      cmocka_unit_test(classes_of_interest_have_their_section),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

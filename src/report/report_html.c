@@ -218,6 +218,7 @@ static enum ex_status write_page(struct page *page) {
   notes(page);
   ex__page_curves(page);
   ex__page_leaving(page);
+  ex__page_interest(page);
   EX_TRY(ex__page_pictures(page));
   ex__page_calibration(page);
   ex__page_costs(page);

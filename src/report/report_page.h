@@ -53,6 +53,7 @@ void ex__page_time(struct page *page);
 enum ex_status ex__page_pictures(struct page *page); /* report_pictures.c */
 void ex__page_costs(struct page *page);              /* report_tables.c */
 void ex__page_receipt(struct page *page);
+void ex__page_interest(struct page *page); /* where the rule has classes of interest */
 void ex__page_more(struct page *page);
 
 #endif

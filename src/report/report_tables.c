@@ -191,6 +191,35 @@ static void term(struct page *page, double value, int decimals, bool share, cons
   ex__text_add(text, "</dt><dd>%s</dd>\n", meaning);
 }
 
+void ex__page_interest(struct page *page) {
+  struct ex_text *text = &page->text;
+  const json_t *interest = json_object_get(page->json, "interest"), *label;
+  double full = ex__number_at(page->json, "full/macs");
+  size_t i;
+  if (!json_is_object(interest)) return;
+  ex__text_add(text, "<section><h2>Classes of interest</h2><p>");
+  json_array_foreach(json_object_get(interest, "classes"), i, label) {
+    if (i > 0) ex__text_add(text, ", ");
+    ex__html_escape(text, json_string_value(label));
+  }
+  ex__text_add(text, "</p><dl>\n");
+  term(page, ex__number_at(interest, "early_right"), 1, true,
+       "of their samples: right, and early.");
+  term(page, ex__number_at(interest, "late_right"), 1, true, "right, but at the last exit.");
+  term(page, ex__number_at(interest, "refused"), 1, true, "refused early, though of interest.");
+  term(page, ex__number_at(interest, "mean_macs") / full, 0, true,
+       "of full depth’s work, for them.");
+  term(page, ex__number_at(interest, "precision"), 1, true,
+       "of all that left early as one of these: right.");
+  term(page, ex__number_at(interest, "others/false_alarms"), 1, true,
+       "of the other samples left early as one of these: false alarms.");
+  term(page, ex__number_at(interest, "others/refused"), 1, true,
+       "of the others were refused early.");
+  term(page, ex__number_at(interest, "others/mean_macs") / full, 0, true,
+       "of full depth’s work, for the others.");
+  ex__text_add(text, "</dl></section>\n");
+}
+
 void ex__page_more(struct page *page) {
   struct ex_text *text = &page->text;
   const json_t *json = page->json;
