@@ -28,7 +28,8 @@ LUA
 run() { # NAME OPTION...
   local name=$1
   shift
-  "$exeunt" serve "m=$model" --port 0 "$@" >"$work/out" &
+  : >"$work/out" # nothing of the run before
+  "$exeunt" serve "m=$model" --port 0 "$@" >>"$work/out" &
   server=$!
   until grep -q '^serving' "$work/out"; do sleep 0.1; done
   local port

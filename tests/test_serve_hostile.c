@@ -147,12 +147,45 @@ static void clients_that_go_are_no_harm(void **state) {
   served_free(&s);
 }
 
+/* More than a hundred clients at once, most of which are refused and ask again. */
+static void a_crowd_is_answered(void **state) {
+  (void)state;
+  enum { CROWD = 128, ROUNDS = 12 };
+  struct ex_server_options options = served_options();
+  options.connections = 2 * CROWD;
+  options.service.queue = 4;
+  struct served_fixture s = served_new(&options);
+  struct ex_text body = {0}, whole = {0};
+  int fd[CROWD], answered = 0, refused = 0;
+  write_request(s.f, 0, 1, "", &body);
+  ex__text_add(&whole,
+               "POST /v2/models/small/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n%s",
+               body.size, body.data);
+  for (int i = 0; i < CROWD; i++) fd[i] = http_connect(s.port);
+  for (int round = 0; round < ROUNDS; round++) {
+    for (int i = 0; i < CROWD; i++) http_send(fd[i], whole.data, whole.size);
+    for (int i = 0; i < CROWD; i++) {
+      struct reply reply;
+      http_read(fd[i], &reply);
+      assert_true(reply.status == 200 || reply.status == 503);
+      answered += reply.status == 200;
+      refused += reply.status == 503;
+      ex__text_clear(&reply.body);
+    }
+  }
+  assert_int_equal(answered + refused, CROWD * ROUNDS);
+  assert_true(answered > 0);
+  for (int i = 0; i < CROWD; i++) close(fd[i]);
+  ex__text_clear(&body);
+  ex__text_clear(&whole);
+  served_free(&s);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(malformed_requests),
-      cmocka_unit_test(too_much),
-      cmocka_unit_test(slow_clients_are_dropped),
-      cmocka_unit_test(clients_that_go_are_no_harm),
+      cmocka_unit_test(malformed_requests),       cmocka_unit_test(too_much),
+      cmocka_unit_test(slow_clients_are_dropped), cmocka_unit_test(clients_that_go_are_no_harm),
+      cmocka_unit_test(a_crowd_is_answered),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,10 +3,13 @@
  * serve/http: libmicrohttpd. Bytes come in here and are bounded here: header,
  * body, time, connections; what they mean is route.c's.
  *
- * Its threads never wait for a model: a request for answers suspends its
- * connection before the samples are handed to the pipeline, and the worker that
- * has the last answer resumes it. A suspended connection is not looked at, so
- * what an exchange owns lives until it was answered, whatever the client does.
+ * The library waits by poll, not by epoll: under a crowd of clients version 0.9.75
+ * with epoll lost sight of sockets that held requests, and never came back to them.
+ *
+ * Its threads never wait for a model: a request for answers that are not there yet
+ * suspends its connection, and the worker that has the last answer resumes it. A
+ * suspended connection is not looked at, and one that ends otherwise has its
+ * inference forget it first; so what an exchange owns outlives whoever tells it.
  */
 #include <arpa/inet.h>
 #include <microhttpd.h>
@@ -29,7 +32,7 @@ struct ex_http {
 
 enum progress { RECEIVING, WAITING, REPLYING };
 
-/* Of an answer that is sent in events. */
+/* What workers tell of an inference, and, of an answer that is sent in events, the events. */
 struct stream {
   pthread_mutex_t lock;
   bool early, final; /* news that has come */
@@ -185,11 +188,6 @@ void ex__exchange_resume(struct ex_exchange *exchange) {
   atomic_fetch_sub(&server->suspended, 1);
 }
 
-static void wake(void *context, enum ex_inference_news news) {
-  struct connection *connection = context;
-  if (news == EX_NEWS_FINAL) ex__exchange_resume(&connection->exchange);
-}
-
 static void allow(struct connection *connection, bool served) {
   struct ex_server *server = connection->exchange.server;
   int64_t time = (int64_t)(server->options.seconds * 1e9);
@@ -199,7 +197,7 @@ static void allow(struct connection *connection, bool served) {
 
 /* ---- events ------------------------------------------------------------------------ */
 
-static void stream_news(void *context, enum ex_inference_news news) {
+static void take_news(void *context, enum ex_inference_news news) {
   struct connection *connection = context;
   struct stream *stream = &connection->stream;
   pthread_mutex_lock(&stream->lock);
@@ -267,9 +265,28 @@ static enum MHD_Result refuse_to_wait(struct connection *connection) {
   return send_answer(connection);
 }
 
+static enum MHD_Result reply(struct connection *connection) {
+  ex__route_reply(&connection->exchange, connection->started);
+  return send_answer(connection);
+}
+
+/* Suspends only where there is something to wait for, and before a worker may
+ * resume: the lock is held, for which it has to wait. */
+static enum MHD_Result await_news(struct connection *connection) {
+  struct stream *stream = &connection->stream;
+  pthread_mutex_lock(&stream->lock);
+  bool here = stream->final;
+  stream->waits = !here && suspend(connection);
+  bool waits = stream->waits;
+  pthread_mutex_unlock(&stream->lock);
+  if (here) return reply(connection);
+  if (!waits) return refuse_to_wait(connection);
+  return MHD_YES;
+}
+
 static enum MHD_Result begin_stream(struct connection *connection) {
   struct ex_exchange *exchange = &connection->exchange;
-  if (ex__inference_start(exchange->inference, exchange->began_ns, stream_news, connection))
+  if (ex__inference_start(exchange->inference, exchange->began_ns, take_news, connection))
     return send_stream(connection);
   ex__route_reply(exchange, false);
   return send_answer(connection);
@@ -277,7 +294,6 @@ static enum MHD_Result begin_stream(struct connection *connection) {
 
 static enum MHD_Result begin_load(struct connection *connection) {
   struct ex_exchange *exchange = &connection->exchange;
-  connection->progress = WAITING;
   if (!suspend(connection)) return refuse_to_wait(connection);
   if (ex__server_load(exchange->server, exchange)) return MHD_YES;
   exchange->loaded = ex__fail(&exchange->load_error, EX_ECANCELLED, "the server is shutting down");
@@ -295,14 +311,10 @@ static enum MHD_Result begin(struct connection *connection) {
   if (exchange->call == EX_CALL_LOAD) return begin_load(connection);
   if (!ex__route_prepare(exchange)) return send_answer(connection);
   if (exchange->wants_events) return begin_stream(connection);
-  connection->progress = WAITING;
-  connection->started = true; /* before a worker may look */
-  if (!suspend(connection)) return refuse_to_wait(connection);
-  if (ex__inference_start(exchange->inference, exchange->began_ns, wake, connection))
-    return MHD_YES;
-  connection->started = false;
-  ex__exchange_resume(exchange);
-  return MHD_YES;
+  connection->started =
+      ex__inference_start(exchange->inference, exchange->began_ns, take_news, connection);
+  if (!connection->started) return reply(connection);
+  return await_news(connection);
 }
 
 /* ---- the library's calls ------------------------------------------------------------- */
@@ -344,9 +356,11 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *mhd, const c
     *size = 0;
     return receive(connection, data, n) ? MHD_YES : MHD_NO;
   }
-  if (connection->progress == RECEIVING) return begin(connection);
-  ex__route_reply(&connection->exchange, connection->started);
-  return send_answer(connection);
+  if (connection->progress == RECEIVING) {
+    connection->progress = WAITING;
+    return begin(connection);
+  }
+  return reply(connection);
 }
 
 static void complete(void *context, struct MHD_Connection *mhd, void **state,
@@ -415,7 +429,7 @@ static enum ex_status read_address(const struct ex_server_options *options, stru
 
 static struct MHD_Daemon *start(struct ex_server *server, const struct address *address) {
   const struct ex_server_options *options = &server->options;
-  unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
+  unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
   if (address->is_v6) flags |= MHD_USE_IPv6;
   struct MHD_OptionItem more[4] = {{MHD_OPTION_END, 0, NULL}};
   int n = 0;
