@@ -20,6 +20,7 @@
 #include "base/digest.h"
 #include "base/real.h"
 #include "base/status.h"
+#include "data/data_samples.h"
 #include "data/preprocess.h"
 
 typedef struct ex_data ex_data;
@@ -41,6 +42,15 @@ struct ex_data_info {
  * relative to `folder` (NULL: the current one). */
 enum ex_status ex__data_open(const json_t *recipe, const char *folder, ex_data **out,
                              struct ex_error *err);
+/* Of samples in memory that are read as they are, without pre-processing: those of
+ * train and of select. Both are taken, and empty afterwards, in failure too. Labels
+ * are classes below n_classes, or −1. */
+enum ex_status ex__data_of(struct ex_samples *train, struct ex_samples *select,
+                           const char *const *class_names, int32_t n_classes, ex_data **out,
+                           struct ex_error *err);
+/* Keeps n of the split's samples, spread evenly; all where it has no more. Before
+ * the data are shared. */
+void ex__data_thin(ex_data *data, enum ex_split split, int32_t n);
 void ex__data_free(ex_data *data); /* accepts NULL */
 
 /* For a finished model: from here on samples are normalised as it says, and not by
