@@ -34,13 +34,13 @@ const struct ex_param ex__attach_params[] = {
 
 struct work {
   const struct ex_attach_job *job;
-  const ex_net *net;
+  ex_net *net; /* the trunk: the network without exits */
   struct ex_tap taps[EX_MAX_TAPS];
-  int32_t n;         /* candidates */
+  int32_t n; /* candidates */
   int32_t kept[EX_MAX_TAPS], n_kept;
   ex_net *heads;
-  ex_data *record;   /* what heads read, and labels or the network's answers */
-  ex_trace *select;  /* outputs of the heads, and the network's, on select */
+  ex_data *record;  /* what heads read, and labels or the network's answers */
+  ex_trace *select; /* outputs of the heads, and the network's, on select */
   struct ex_placement placement;
   bool labelled, same_bits;
 };
@@ -50,15 +50,19 @@ struct work {
 static enum ex_status find_taps(struct work *work, struct ex_error *err) {
   const struct ex_attach_options *options = work->job->options;
   struct ex_cut cuts[EX_MAX_TAPS];
-  if (work->net->n_points != 1)
-    return ex__fail(err, EX_EINVAL, "attach: the network has %d exits; must have its own alone",
-                    (int)work->net->n_points);
+  const ex_net *given = work->job->model->net;
+  enum ex_transform_kind kind = given->transform.kind;
+  if (kind != EX_TRANSFORM_IDENTITY && kind != EX_TRANSFORM_TEMPERATURE)
+    return ex__fail(err, EX_EUNSUPPORTED,
+                    "the exits of this network answer together; its last one alone does "
+                    "not give its answers");
+  EX_TRY(ex__taps_trunk(given, &work->net, err));
   int32_t most = 2 * options->exits < EX_MAX_TAPS ? 2 * options->exits : EX_MAX_TAPS;
   work->n = ex__cuts_find(work->net, options->apart, cuts, most);
-  if (work->n < 0) return ex__fail(err, EX_ENOMEM, "attach: out of memory");
+  if (work->n < 0) return ex__fail(err, EX_ENOMEM, "out of memory");
   if (work->n == 0)
     return ex__fail(err, EX_EUNSUPPORTED,
-                    "attach: the network has no place for an exit: no value that is its only way "
+                    "the network has no place for an exit: no value that is its only way "
                     "on, %g of full depth from both ends",
                     options->apart);
   for (int32_t i = 0; i < work->n; i++)
@@ -93,13 +97,14 @@ static enum ex_status take_samples(const struct work *work, const ex_trace *trac
                              .n_classes = classes};
   if (out->x == NULL || out->y == NULL) {
     ex__samples_free(out);
-    return ex__fail(err, EX_ENOMEM, "attach: no memory for %lld samples of %d numbers",
-                    (long long)trace->n, (int)features);
+    return ex__fail(err, EX_ENOMEM, "no memory for %lld samples of %d numbers", (long long)trace->n,
+                    (int)features);
   }
   memcpy(out->x, trace->raw, (size_t)trace->n * (size_t)features * sizeof(ex_real));
   for (int32_t i = 0; i < trace->n; i++)
-    out->y[i] = work->labelled ? trace->target[i]
-                               : argmax(trace->raw + (int64_t)(i + 1) * features - classes, classes);
+    out->y[i] = work->labelled
+                    ? trace->target[i]
+                    : argmax(trace->raw + (int64_t)(i + 1) * features - classes, classes);
   return EX_OK;
 }
 
@@ -125,7 +130,7 @@ static enum ex_status record_with(struct work *work, const ex_net *net, struct e
   ex__compiled_free(compiled);
   if (status == EX_OK)
     return ex__data_of(&train, &select, (const char *const *)work->job->model->labels,
-                       net->n_outputs, &work->record, err);
+                       work->net->n_outputs, &work->record, err);
   ex__samples_free(&train);
   ex__samples_free(&select);
   return status;
@@ -136,7 +141,7 @@ static enum ex_status record(struct work *work, struct ex_error *err) {
   ex_net *features;
   for (int s = EX_SPLIT_TRAIN; s <= EX_SPLIT_SELECT; s++)
     if (ex__data_size(data, (enum ex_split)s) == 0)
-      return ex__fail(err, EX_EINVAL, "attach: the %s split has no samples; it needs some",
+      return ex__fail(err, EX_EINVAL, "the %s split has no samples; it needs some",
                       ex__split_name((enum ex_split)s));
   ex__data_thin(data, EX_SPLIT_TRAIN, work->job->options->samples);
   work->labelled = !work->job->options->unlabelled && is_labelled(data, EX_SPLIT_TRAIN) &&
@@ -209,17 +214,14 @@ static enum ex_status make_model(const struct work *work, const int32_t *kept, i
 }
 
 /* Times of all candidates in one network, as they would run. */
-static enum ex_status measure(const struct work *work, struct ex_cost *cost,
-                              struct ex_error *err) {
+static enum ex_status measure(const struct work *work, struct ex_cost *cost, struct ex_error *err) {
   int32_t all[EX_MAX_TAPS];
   ex_model *model;
   ex_engine *engine;
   for (int32_t i = 0; i < work->n; i++) all[i] = i;
   EX_TRY(make_model(work, all, work->n, &model, err));
-  const struct ex_engine_options options = {.size = sizeof options,
-                                            .threads = work->job->threads,
-                                            .max_batch = 1,
-                                            .uncalibrated = true};
+  const struct ex_engine_options options = {
+      .size = sizeof options, .threads = work->job->threads, .max_batch = 1, .uncalibrated = true};
   enum ex_status status = ex_engine_new(model, &options, &engine, err);
   if (status == EX_OK)
     status = ex__engine_measure_split(engine, work->job->data, EX_SPLIT_SELECT, cost, err);
@@ -241,7 +243,7 @@ static enum ex_status place(struct work *work, struct ex_error *err) {
     if (work->placement.kept[i]) work->kept[work->n_kept++] = i;
   if (work->n_kept > 0) return EX_OK;
   return ex__fail(err, EX_EINFEASIBLE,
-                  "attach: of %d candidates none saves %g of the time while at most %g points are "
+                  "of %d places for exits none saves %g of the time while at most %g points are "
                   "lost; allow more points, or ask for less gain",
                   (int)work->n, work->job->options->gain, work->job->options->drop);
 }
@@ -268,7 +270,8 @@ static enum ex_status compare_bits(struct work *work, const ex_net *made, struct
   if (status == EX_OK) status = last_outputs(work, made, work->job->data, &after, err);
   if (status == EX_OK) {
     size_t count = (size_t)before->n * (size_t)before->n_outputs;
-    const ex_real *last = after->raw + ex__trace_at(after, made->n_points - 1, 0) * after->n_outputs;
+    const ex_real *last =
+        after->raw + ex__trace_at(after, made->n_points - 1, 0) * after->n_outputs;
     work->same_bits = memcmp(before->raw, last, count * sizeof(ex_real)) == 0;
   }
   ex__trace_free(before);
@@ -322,16 +325,17 @@ static enum ex_status run(struct work *work, ex_model **out, json_t **report,
   EX_TRY(record(work, err));
   EX_TRY(train(work, err));
   EX_TRY(try_heads(work, err));
-  EX_TRY(place(work, err));
-  EX_TRY(make_model(work, work->kept, work->n_kept, out, err));
-  EX_TRY(compare_bits(work, (*out)->net, err));
+  enum ex_status status = place(work, err);
+  if (status == EX_OK) status = make_model(work, work->kept, work->n_kept, out, err);
+  if (status == EX_OK) status = compare_bits(work, (*out)->net, err);
+  if (status != EX_OK && status != EX_EINFEASIBLE) return status;
   *report = describe(work);
-  return *report != NULL ? EX_OK : ex__fail(err, EX_ENOMEM, "attach: out of memory");
+  return *report != NULL ? status : ex__fail(err, EX_ENOMEM, "out of memory");
 }
 
 enum ex_status ex__attach(const struct ex_attach_job *job, ex_model **out, json_t **report,
                           struct ex_error *err) {
-  struct work work = {.job = job, .net = job->model->net};
+  struct work work = {.job = job};
   *out = NULL;
   *report = NULL;
   enum ex_status status = run(&work, out, report, err);
@@ -342,5 +346,6 @@ enum ex_status ex__attach(const struct ex_attach_job *job, ex_model **out, json_
   ex__trace_free(work.select);
   ex__data_free(work.record);
   ex_net_free(work.heads);
+  ex_net_free(work.net);
   return status;
 }

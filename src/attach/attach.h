@@ -20,19 +20,19 @@
 #include "net/model.h"
 
 struct ex_attach_options {
-  int32_t exits;     /* at most this many beside the last; 1 … 31 */
-  int32_t samples;   /* of train, at most, that heads are trained on */
-  int32_t epochs;    /* over them */
-  double apart;      /* candidates lie at least this share of full depth apart */
-  double head_share; /* a head costs at most this share of the bodies before it */
-  double drop;       /* percentage points that thresholds may lose while exits are chosen */
-  double gain;       /* an exit that stays saves at least this share of full depth's time */
+  int32_t exits;      /* at most this many beside the last; 1 … 31 */
+  int32_t samples;    /* of train, at most, that heads are trained on */
+  int32_t epochs;     /* over them */
+  double apart;       /* candidates lie at least this share of full depth apart */
+  double head_share;  /* a head costs at most this share of the bodies before it */
+  double drop;        /* percentage points that thresholds may lose while exits are chosen */
+  double gain;        /* an exit that stays saves at least this share of full depth's time */
   int32_t unlabelled; /* labels are not looked at: the network's own answers are the truth */
 };
 extern const struct ex_param ex__attach_params[];
 
-struct ex_attach_job { /* all borrowed */
-  const ex_model *model; /* one answer point */
+struct ex_attach_job {   /* all borrowed */
+  const ex_model *model; /* of its exits the last alone counts */
   ex_data *data;         /* train and select have samples; train may be thinned */
   const struct ex_attach_options *options;
   uint64_t seed;
@@ -44,7 +44,9 @@ struct ex_attach_job { /* all borrowed */
  * {macs, ns, accuracy}, labelled, samples, same_bits, candidates: [{after, macs, share,
  * ns, head_macs, accuracy, agreement, saved, kept}…], exits}; accuracies on select;
  * `saved`: of full depth's time, when it was dropped or at the end. Both owned by the
- * caller. EX_EUNSUPPORTED: the network has no cut. EX_EINFEASIBLE: no exit pays. */
+ * caller. EX_EUNSUPPORTED: the network has no cut, or its
+ * exits answer together. EX_EINFEASIBLE: no exit pays;
+ * the report is there all the same. */
 enum ex_status ex__attach(const struct ex_attach_job *job, ex_model **out, json_t **report,
                           struct ex_error *err);
 

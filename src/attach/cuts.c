@@ -30,7 +30,7 @@ static void read_uses(struct walk *walk, int32_t n) {
 
 /* Whether the one node that reads the value may be fused with the one that makes it. */
 static bool fused_on(const struct walk *walk, int32_t value) {
-  static const char *const fusing[] = {"batch_norm", "relu", "gelu", "sigmoid",
+  static const char *const fusing[] = {"batch_norm", "relu", "gelu",   "sigmoid",
                                        "add",        "mul",  "dropout"};
   if (walk->n_readers[value] != 1) return false;
   const char *reader = ex__graph_node(walk->net->graph, walk->last_read[value])->op->name;
@@ -55,9 +55,8 @@ static int64_t macs_of(const ex_net *net, int32_t id) {
 
 /* In the same place, as far as work goes, as the last that was found. */
 static bool replaces(const ex_net *net, const struct ex_cut *last, int32_t value, int64_t macs) {
-  return last->macs == macs &&
-         ex__shape_count(&ex__graph_node(net->graph, value)->shape) <
-             ex__shape_count(&ex__graph_node(net->graph, last->value)->shape);
+  return last->macs == macs && ex__shape_count(&ex__graph_node(net->graph, value)->shape) <
+                                   ex__shape_count(&ex__graph_node(net->graph, last->value)->shape);
 }
 
 /* All cuts [n_nodes]; *full: multiply-adds of the whole net. */

@@ -33,13 +33,12 @@ static enum ex_status take_exits(const struct ex_placement_job *job, const int32
   struct ex_cost cost = merge_costs(job, kept, n);
   size_t column = (size_t)all->n * (size_t)all->n_outputs;
   ex_real *raw = ex__alloc((size_t)(n + 1) * column, sizeof *raw);
-  if (raw == NULL) return ex__fail(err, EX_ENOMEM, "attach: out of memory");
+  if (raw == NULL) return ex__fail(err, EX_ENOMEM, "out of memory");
   for (int32_t p = 0; p <= n; p++)
     memcpy(raw + (size_t)p * column,
-           all->raw + (size_t)(p < n ? kept[p] : all->n_points - 1) * column,
-           column * sizeof *raw);
-  enum ex_status status = ex__trace_from_arrays(all->n, n + 1, all->n_outputs, raw, NULL,
-                                                all->target, &cost, out, err);
+           all->raw + (size_t)(p < n ? kept[p] : all->n_points - 1) * column, column * sizeof *raw);
+  enum ex_status status =
+      ex__trace_from_arrays(all->n, n + 1, all->n_outputs, raw, NULL, all->target, &cost, out, err);
   ex__free(raw);
   return status;
 }
@@ -52,8 +51,7 @@ static enum ex_status find_savings(const struct ex_placement_job *job, const int
   ex_policy policy;
   struct ex_calibration fitted = {0};
   EX_TRY(take_exits(job, kept, n, &trace, err));
-  enum ex_status status =
-      ex__policy_init(&policy, "max-probability", n + 1, trace->n_outputs, err);
+  enum ex_status status = ex__policy_init(&policy, "max-probability", n + 1, trace->n_outputs, err);
   if (status == EX_OK) status = ex__calibrate(&policy, trace, trace, &options, &fitted, err);
   if (status == EX_OK) status = ex__exit_savings(&fitted.policy, trace, saved, err);
   if (status == EX_OK) {

@@ -73,7 +73,7 @@ static enum ex_status copy_tensor(const ex_net *from, const struct ex_tensor_inf
                                   const char *name, struct ex_error *err) {
   const struct ex_tensor_info *other = find_tensor(to->graph, name);
   if (other == NULL || !ex__shape_equal(&other->shape, &info->shape))
-    return ex__fail(err, EX_ESHAPE, "attach: the copy has no tensor \"%s\" of this shape", name);
+    return ex__fail(err, EX_ESHAPE, "the copy has no tensor \"%s\" of this shape", name);
   memcpy(data_of(to, other), data_of(from, info),
          (size_t)ex__shape_count(&info->shape) * sizeof(ex_real));
   return EX_OK;
@@ -98,7 +98,7 @@ static enum ex_status new_net(const ex_net *like, int32_t n_outputs, int32_t n_s
   ex_net *net = ex__calloc(1, sizeof *net);
   if (net == NULL || ex__graph_new(&net->graph) != EX_OK) {
     ex__free(net);
-    return ex__fail(err, EX_ENOMEM, "attach: no memory");
+    return ex__fail(err, EX_ENOMEM, "no memory");
   }
   net->task = like->task;
   net->input = like->input;
@@ -118,6 +118,63 @@ static enum ex_status finish(ex_net *net, struct ex_error *err) {
   EX_TRY(ex__net_allocate(net, err));
   ex__net_init(net, 0);
   return EX_OK;
+}
+
+/* ---- the network without exits ------------------------------------------------ */
+
+/* One stage of what the last answer depends on; ids close ranks. map [n_nodes] */
+static enum ex_status copy_reached(const ex_net *net, const uint32_t *reached, int32_t *map,
+                                   ex_net *made, struct ex_error *err) {
+  uint32_t last = UINT32_C(1) << (net->n_points - 1);
+  for (int32_t id = 0; id < ex__graph_n_nodes(net->graph); id++) {
+    const struct ex_node *node = ex__graph_node(net->graph, id);
+    int32_t in[EX_MAX_INPUTS];
+    if ((reached[id] & last) == 0) continue;
+    enum ex_part part = node->segment % EX_N_PARTS == EX_PART_BODY ? EX_PART_BODY : EX_PART_HEAD;
+    ex__graph_segment(made->graph, ex__net_segment(0, part), 0);
+    for (int32_t i = 0; i < node->n_in; i++) in[i] = map[node->in[i]];
+    if (node->op->max_in == 0)
+      EX_TRY(ex__graph_add_input(made->graph, &node->shape, &map[id], err));
+    else
+      EX_TRY(ex__graph_add(made->graph, node->op->name, node->name[0] != 0 ? node->name : NULL,
+                           node->attr, in, node->n_in, &map[id], err));
+  }
+  add_point(made, 0, map[net->points[net->n_points - 1].output]);
+  return finish(made, err);
+}
+
+static enum ex_status copy_own_weights(const ex_net *net, ex_net *made, struct ex_error *err) {
+  for (int32_t i = 0; i < ex__graph_n_tensors(made->graph); i++) {
+    const struct ex_tensor_info *info = ex__graph_tensor(made->graph, i);
+    const struct ex_tensor_info *from = find_tensor(net->graph, info->name);
+    if (from == NULL) return ex__fail(err, EX_EFORMAT, "no tensor \"%s\"", info->name);
+    EX_TRY(copy_tensor(net, from, made, info->name, err));
+  }
+  return EX_OK;
+}
+
+enum ex_status ex__taps_trunk(const ex_net *net, ex_net **out, struct ex_error *err) {
+  size_t n = (size_t)ex__graph_n_nodes(net->graph);
+  ex_net *made = NULL;
+  *out = NULL;
+  EX_TRY(new_net(net, net->n_outputs, 1, &made, err));
+  uint32_t *reached = ex__calloc(n, sizeof *reached);
+  int32_t *map = ex__calloc(n, sizeof *map);
+  enum ex_status status = EX_ENOMEM;
+  if (reached == NULL || map == NULL) {
+    ex__fail(err, EX_ENOMEM, "no memory");
+  } else {
+    ex__net_reached(net, reached);
+    status = copy_reached(net, reached, map, made, err);
+  }
+  if (status == EX_OK) status = copy_own_weights(net, made, err);
+  ex__free(reached);
+  ex__free(map);
+  if (status == EX_OK)
+    *out = made;
+  else
+    ex_net_free(made);
+  return status;
 }
 
 /* ---- what heads read -------------------------------------------------------- */
@@ -205,20 +262,35 @@ static enum ex_status add_head(ex_graph *graph, const char *prefix, int32_t i,
   return ex__graph_add(graph, "linear", name, &linear, value, 1, value, err);
 }
 
-static enum ex_status make_heads(const struct ex_tap *taps, int32_t n, ex_net *made,
-                                 struct ex_error *err) {
+/* Each body cuts what its head reads from the record. */
+static enum ex_status cut_record(const struct ex_tap *taps, int32_t n, ex_net *made,
+                                 int32_t *values, struct ex_error *err) {
   int32_t input, begin = 0;
   ex__graph_segment(made->graph, ex__net_segment(0, EX_PART_BODY), 0);
   EX_TRY(ex__graph_add_input(made->graph, &made->input, &input, err));
   for (int32_t i = 0; i <= n; i++) {
-    int32_t end = begin + (i < n ? taps[i].features : made->n_outputs), value = input;
+    int32_t end = begin + (i < n ? taps[i].features : made->n_outputs);
     const struct ex_slice slice = {begin, end};
-    ex__graph_segment(made->graph, ex__net_segment(i, EX_PART_HEAD), i);
-    EX_TRY(add_op(made->graph, "slice", &slice, &value, err));
-    if (i < n)
-      EX_TRY(add_head(made->graph, "head", i, &taps[i], made->n_outputs, &value, err));
-    add_point(made, i, value);
+    ex__graph_segment(made->graph, ex__net_segment(i, EX_PART_BODY), i);
+    values[i] = input;
+    EX_TRY(add_op(made->graph, "slice", &slice, &values[i], err));
     begin = end;
+  }
+  return EX_OK;
+}
+
+static enum ex_status make_heads(const struct ex_tap *taps, int32_t n, ex_net *made,
+                                 struct ex_error *err) {
+  int32_t values[EX_MAX_TAPS + 1];
+  EX_TRY(cut_record(taps, n, made, values, err));
+  for (int32_t i = 0; i <= n; i++) {
+    const struct ex_reshape same = {{1, {made->n_outputs}}};
+    ex__graph_segment(made->graph, ex__net_segment(i, EX_PART_HEAD), i);
+    if (i < n)
+      EX_TRY(add_head(made->graph, "head", i, &taps[i], made->n_outputs, &values[i], err));
+    else /* an answer is made in a head */
+      EX_TRY(add_op(made->graph, "reshape", &same, &values[i], err));
+    add_point(made, i, values[i]);
   }
   return finish(made, err);
 }

@@ -2,7 +2,8 @@
  *
  * attach/taps: a network, opened at its cuts.
  *
- * A tap is a cut with a head: the value is pooled to `side` × `side` by means,
+ * A network that has exits is taken without them first: what its last answer depends
+ * on, in one stage. A tap is a cut with a head: the value is pooled to `side` × `side` by means,
  * normalised, and goes through one hidden layer to the outputs. Three networks are
  * made of one and its taps: one whose answer is what the heads read (run once over
  * the data), one of the heads alone that reads this (trained on it), and the network
@@ -22,6 +23,9 @@ struct ex_tap {
   int32_t features; /* that the head reads */
   int32_t hidden;   /* units of its hidden layer; 0: none */
 };
+
+/* A copy of what the last answer of a net depends on: one stage, one answer point. */
+enum ex_status ex__taps_trunk(const ex_net *net, ex_net **out, struct ex_error *err);
 
 /* The head of a cut, as large as it may be while its multiply-adds are at most
  * `share` of those up to the cut; the smallest there is where nothing is. */

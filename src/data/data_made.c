@@ -30,7 +30,7 @@ static enum ex_status fill(ex_data *data, const char *const *names, int32_t n_cl
   if (data->order == NULL || data->test_order == NULL) return EX_ENOMEM;
   data->roles[EX_SPLIT_TRAIN] = (struct role){train, data->order, (int32_t)train->n};
   data->roles[EX_SPLIT_SELECT] = (struct role){select, data->test_order, (int32_t)select->n};
-  data->preprocess = none;
+  data->preprocess = data->applied = none;
   data->info.rank = train->rank;
   for (int32_t i = 0; i < train->rank; i++) data->info.dim[i] = train->dim[i];
   data->info.features = ex__samples_features(train);
