@@ -140,7 +140,7 @@ static enum ex_status write_json(const struct work *work, const char *name, cons
   char path[MAX_PATH], *text;
   snprintf(path, sizeof path, "%.400s/%.64s%s.json", work->folder, name,
            work->options->quick ? "-quick" : "");
-  if (json == NULL || ex__json_dump(json, true, &text) != EX_OK)
+  if (json == NULL || ex__json_dump(json, false, &text) != EX_OK)
     return ex__fail(err, EX_ENOMEM, "%s: out of memory", path);
   enum ex_status status = ex__file_write_whole(path, text, strlen(text), err);
   ex__free(text);
