@@ -221,6 +221,23 @@ static void operators_are_named(void **state) {
   refused(EX_EUNSUPPORTED, "node 0 (CumSum): it depends on the model's input, and a network");
 }
 
+/* Names of nothing stand for what is left out. */
+static void what_is_left_out(void **state) {
+  (void)state;
+  fixture_begin(13);
+  fixture_input("x", DIMS(-1, 4));
+  fixture_output("y");
+  fixture_node("Reshape", "x later", "y")->input[1] = fixture_text("");
+  refused(EX_EFORMAT, "node 0 (Reshape): it is not told a shape");
+  fixture_begin(13);
+  fixture_input("x", DIMS(-1, 1, 4, 4));
+  fixture_output("y");
+  Onnx__NodeProto *node = fixture_node("LayerNormalization", "x scale", "none y");
+  fixture_floats("scale", DIMS(4));
+  node->output[0] = fixture_text("");
+  refused(EX_EUNSUPPORTED, "node 0 (LayerNormalization): its first output is left out");
+}
+
 static void opsets(void **state) {
   (void)state;
   small();
@@ -477,6 +494,7 @@ int main(void) {
       cmocka_unit_test(outputs_become_exits),
       cmocka_unit_test(exits_without_layers),
       cmocka_unit_test(operators_are_named),
+      cmocka_unit_test(what_is_left_out),
       cmocka_unit_test(opsets),
       cmocka_unit_test(the_batch_stays_apart),
       cmocka_unit_test(inputs_and_outputs),

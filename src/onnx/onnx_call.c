@@ -101,6 +101,7 @@ enum ex_status ex__onnx_out_like(struct ex_onnx_call *call, int32_t k, bool *num
 enum ex_status ex__onnx_list(struct ex_onnx_call *call, int32_t k, const int64_t **list,
                              int64_t *n) {
   struct ex_onnx_tensor *in = call->in[k];
+  if (in == NULL) return onnx_fail(call, EX_EFORMAT, "input %d is left out; must be given", (int)k);
   if (in->unknown)
     return onnx_fail(call, EX_EUNSUPPORTED,
                      "the shape of its output depends on the numbers of the model's input");

@@ -251,6 +251,8 @@ static enum ex_status map_node(struct import *import, size_t i) {
   map->call = call;
   map->index = i;
   enum ex_status status = ex__onnx_eval_call(map->eval, i, call, import->err);
+  if (status == EX_OK && node->output[0][0] == '\0')
+    status = ex__fail(import->err, EX_EUNSUPPORTED, "its first output is left out");
   if (status == EX_OK)
     status = mapping != NULL ? mapping->map(map)
                              : ex__fail(import->err, EX_EUNSUPPORTED,

@@ -73,7 +73,7 @@ static enum ex_status reshape(struct ex_onnx_call *call) {
   const struct ex_onnx_tensor *in = call->in[0];
   const int64_t *list = NULL;
   int64_t n = -1, dim[EX_ONNX_MAX_RANK];
-  if (call->n_in > 1) {
+  if (ex__onnx_has(call, 1)) {
     EX_TRY(ex__onnx_list(call, 1, &list, &n));
   } else {
     int32_t count;
