@@ -92,6 +92,13 @@ if(MICROHTTPD_FOUND)
   file(GLOB serve_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/serve/*.c)
   file(GLOB serve_assets CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}
        ${CMAKE_SOURCE_DIR}/src/serve/assets/*)
+  # The dashboard's charts: uPlot, which `tools/setup full` brings. Without it the
+  # page has figures and no charts, and says so.
+  file(GLOB uplot CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}
+       ${CMAKE_SOURCE_DIR}/build-node/node_modules/uplot/dist/uPlot.iife.min.js
+       ${CMAKE_SOURCE_DIR}/build-node/node_modules/uplot/dist/uPlot.min.css
+       ${CMAKE_SOURCE_DIR}/build-node/node_modules/uplot/LICENSE)
+  list(APPEND serve_assets ${uplot})
   exeunt_embed(cmake/serve_assets.c.in ${CMAKE_BINARY_DIR}/serve_assets.c ${serve_assets})
   add_library(exeunt_serve STATIC ${serve_sources} ${CMAKE_BINARY_DIR}/serve_assets.c)
   target_link_libraries(exeunt_serve
