@@ -38,7 +38,7 @@ static ex_engine *engine_to(const ex_model *model, int32_t exit, int32_t threads
   struct ex_error err;
   ex_policy policy;
   ex_engine *engine;
-  char text[8];
+  char text[12];
   snprintf(text, sizeof text, "%d", (int)exit);
   const struct ex_engine_options options = {
       .size = sizeof options, .threads = threads, .max_batch = N_SAMPLES, .untimed = true};

@@ -81,7 +81,7 @@ static void describe_times(const struct ex_placement_job *job, struct ex_placeme
 
 enum ex_status ex__placement_choose(const struct ex_placement_job *job, struct ex_placement *out,
                                     struct ex_error *err) {
-  int32_t kept[EX_MAX_POINTS], n = job->trace->n_points - 1;
+  int32_t kept[EX_MAX_POINTS] = {0}, n = job->trace->n_points - 1;
   double saved[EX_MAX_POINTS];
   memset(out, 0, sizeof *out);
   describe_times(job, out);

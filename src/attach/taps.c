@@ -46,7 +46,7 @@ static enum ex_status copy_nodes(const ex_net *net, const int32_t *cuts, int32_t
   for (int32_t id = 0, stage = 0; id < ex__graph_n_nodes(net->graph); id++) {
     const struct ex_node *node = ex__graph_node(net->graph, id);
     int32_t copy, part = node->segment % EX_N_PARTS;
-    stage += stage < n && id == cuts[stage] + 1;
+    if (stage < n && id == cuts[stage] + 1) stage++;
     int32_t owner = part == EX_PART_BODY ? stage : n; /* a head is the last stage's */
     ex__graph_segment(graph, ex__net_segment(owner, (enum ex_part)part), owner);
     if (node->op->max_in == 0)
@@ -222,7 +222,8 @@ static int32_t count_features(const struct ex_tap *taps, int32_t n) {
 static enum ex_status make_features(const ex_net *net, const struct ex_tap *taps, int32_t n,
                                     ex_net *made, struct ex_error *err) {
   int32_t joined;
-  EX_TRY(copy_nodes(net, NULL, 0, made->graph, err));
+  const int32_t none[1] = {0};
+  EX_TRY(copy_nodes(net, none, 0, made->graph, err));
   ex__graph_segment(made->graph, ex__net_segment(0, EX_PART_HEAD), 0);
   EX_TRY(join(net, taps, n, made->graph, &joined, err));
   add_point(made, 0, joined);

@@ -79,7 +79,7 @@ static void name_step(struct ex_layer_step *step, int32_t id) {
   if (!isalpha((unsigned char)from[0])) *to++ = 'n';
   for (int32_t i = 0; i < EX_NAME_SIZE && from[i] != '\0'; i++)
     *to++ = isalnum((unsigned char)from[i]) ? from[i] : '_';
-  snprintf(to, 12, "_%d", (int)id);
+  snprintf(to, sizeof step->name - (size_t)(to - step->name), "_%d", (int)id);
 }
 
 static enum ex_status add_step(struct ex_export_plan *plan, const struct ex_layer *layer,

@@ -38,7 +38,8 @@ static void join_constants(struct ex_writer *writer, const struct ex_layer_step 
     const struct ex_quantum *from = &ex__layer_in(writer->plan, step, k)->quantum;
     struct ex_multiplier m = ex__multiplier_of(from->scale / to->scale);
     struct ex_layer_step part = *step;
-    snprintf(part.name + strlen(part.name), 4, "_%d", (int)k);
+    size_t length = strlen(part.name);
+    snprintf(part.name + length, sizeof part.name - length, "_%d", (int)k);
     ex__write_layer(writer, &part, "join",
                     ".pixels = %d, .channels = %d, .out_channels = %d,\n"
                     "    .in_zero = %d, .out_zero = %d, .multiplier = %d, .shift = %d",
