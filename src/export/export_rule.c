@@ -91,13 +91,14 @@ enum { N_RULES = sizeof rules / sizeof *rules };
 
 enum ex_status ex__export_rule_find(const ex_policy *policy, const struct ex_export_rule **out,
                                     struct ex_error *err) {
-  struct ex_text known = {0};
   for (int32_t i = 0; i < N_RULES; i++) {
     *out = &rules[i];
     if (strcmp(rules[i].name, policy->class->name) == 0)
       return rules[i].check != NULL ? rules[i].check(policy, err) : EX_OK;
-    ex__text_add(&known, "%s%s", i > 0 ? ", " : "", rules[i].name);
   }
+  struct ex_text known = {0};
+  for (int32_t i = 0; i < N_RULES; i++)
+    ex__text_add(&known, "%s%s", i > 0 ? ", " : "", rules[i].name);
   ex__fail(err, EX_EUNSUPPORTED, "exit rule %s cannot be written as C; must be one of %s",
            policy->class->name, known.data != NULL ? known.data : "?");
   ex__text_clear(&known);
