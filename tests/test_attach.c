@@ -139,6 +139,8 @@ struct given {
   ex_model *model;
   ex_data *data;
   struct ex_attach_options options;
+  ex_model *made; /* what attach() made of it */
+  json_t *report;
 };
 
 static struct given given_new(void) {
@@ -157,40 +159,38 @@ static struct given given_new(void) {
   return given;
 }
 
+/* With what came of it. */
 static void given_free(struct given *given) {
+  json_decref(given->report);
+  ex_model_free(given->made);
   ex__data_free(given->data);
   ex_model_free(given->model);
 }
 
-static enum ex_status attach(const struct given *given, ex_model **out, json_t **report,
-                             struct ex_error *err) {
+static enum ex_status attach(struct given *given, struct ex_error *err) {
   const struct ex_attach_job job = {.model = given->model,
                                     .data = given->data,
                                     .options = &given->options,
                                     .seed = 1,
                                     .threads = 1};
-  return ex__attach(&job, out, report, err);
+  return ex__attach(&job, &given->made, &given->report, err);
 }
 
 static void full_depth_keeps_its_bits(void **state) {
   (void)state;
   struct ex_error err;
   struct given given = given_new();
-  ex_model *made;
-  json_t *report;
-  assert_ok(attach(&given, &made, &report, &err), &err);
-  assert_true(json_is_true(json_object_get(report, "same_bits")));
-  assert_true(json_is_true(json_object_get(report, "labelled")));
-  int32_t exits = (int32_t)json_integer_value(json_object_get(report, "exits"));
+  assert_ok(attach(&given, &err), &err);
+  assert_true(json_is_true(json_object_get(given.report, "same_bits")));
+  assert_true(json_is_true(json_object_get(given.report, "labelled")));
+  int32_t exits = (int32_t)json_integer_value(json_object_get(given.report, "exits"));
   assert_true(exits >= 1 && exits <= given.options.exits);
-  assert_int_equal(made->net->n_points, exits + 1);
+  assert_int_equal(given.made->net->n_points, exits + 1);
   size_t i, kept = 0;
   json_t *candidate;
-  json_array_foreach(json_object_get(report, "candidates"), i, candidate) kept +=
+  json_array_foreach(json_object_get(given.report, "candidates"), i, candidate) kept +=
       json_is_true(json_object_get(candidate, "kept"));
   assert_int_equal(kept, exits);
-  json_decref(report);
-  ex_model_free(made);
   given_free(&given);
 }
 
@@ -199,17 +199,13 @@ static void labels_are_not_needed(void **state) {
   (void)state;
   struct ex_error err;
   struct given given = given_new();
-  ex_model *made;
-  json_t *report;
   given.options.unlabelled = 1;
   given.options.exits = 1;
-  assert_ok(attach(&given, &made, &report, &err), &err);
-  assert_false(json_is_true(json_object_get(report, "labelled")));
-  const json_t *full = json_object_get(report, "full");
+  assert_ok(attach(&given, &err), &err);
+  assert_false(json_is_true(json_object_get(given.report, "labelled")));
+  const json_t *full = json_object_get(given.report, "full");
   assert_true(json_number_value(json_object_get(full, "accuracy")) == 1);
-  assert_int_equal(made->net->n_points, 2);
-  json_decref(report);
-  ex_model_free(made);
+  assert_int_equal(given.made->net->n_points, 2);
   given_free(&given);
 }
 
@@ -217,14 +213,11 @@ static void what_does_not_pay_is_dropped(void **state) {
   (void)state;
   struct ex_error err = {0};
   struct given given = given_new();
-  ex_model *made;
-  json_t *report;
   given.options.gain = 1; /* nothing can save all of the time */
-  assert_int_equal(attach(&given, &made, &report, &err), EX_EINFEASIBLE);
-  assert_null(made);
-  assert_non_null(report); /* why */
+  assert_int_equal(attach(&given, &err), EX_EINFEASIBLE);
+  assert_null(given.made);
+  assert_non_null(given.report); /* why */
   assert_non_null(strstr(err.text, "none saves"));
-  json_decref(report);
   given_free(&given);
 }
 
@@ -232,13 +225,11 @@ static void what_does_not_go_is_refused(void **state) {
   (void)state;
   struct ex_error err = {0};
   struct given given = given_new();
-  ex_model *made;
-  json_t *report;
   given.options.apart = 0.5; /* no cut is half of full depth away from both ends */
-  assert_int_equal(attach(&given, &made, &report, &err), EX_EUNSUPPORTED);
+  assert_int_equal(attach(&given, &err), EX_EUNSUPPORTED);
   assert_non_null(strstr(err.text, "no place for an exit"));
   ex__transform_set_product(&given.model->net->transform, given.model->net->n_points);
-  assert_int_equal(attach(&given, &made, &report, &err), EX_EUNSUPPORTED);
+  assert_int_equal(attach(&given, &err), EX_EUNSUPPORTED);
   assert_non_null(strstr(err.text, "answer together"));
   given_free(&given);
 }
