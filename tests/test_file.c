@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -151,6 +153,43 @@ static void mode_follows_umask_and_old_file(void **state) {
   umask(before);
 }
 
+/* A child that writes to `path` until it is killed; returned once it has begun. */
+static pid_t write_for_ever(void) {
+  int begun[2];
+  assert_int_equal(pipe(begun), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    ex_file_writer *writer;
+    if (ex__file_create(path, &writer, NULL) != EX_OK || write(begun[1], "", 1) != 1) _exit(1);
+    for (;;) pause();
+  }
+  char byte;
+  assert_int_equal(read(begun[0], &byte, 1), 1);
+  close(begun[0]);
+  close(begun[1]);
+  return child;
+}
+
+static void killed_writers_leave_nothing_for_long(void **state) {
+  (void)state;
+  struct ex_error err;
+  char other[sizeof path + 40];
+  snprintf(other, sizeof other, "%s.data.0123456789abcdef01234567.tmp",
+           path); /* of a file model.data */
+  assert_ok(ex__file_write_whole(other, "x", 1, &err), &err);
+  pid_t killed = write_for_ever(), living = write_for_ever();
+  kill(killed, SIGKILL);
+  assert_int_equal(waitpid(killed, NULL, 0), killed);
+  assert_int_equal(count_files(), 3);
+  ex__file_sweep(path);
+  assert_int_equal(count_files(), 2); /* the living one's stays */
+  kill(living, SIGKILL);
+  assert_int_equal(waitpid(living, NULL, 0), living);
+  assert_ok(ex__file_write_whole(path, "new", 3, &err), &err);
+  assert_content("new");
+  assert_int_equal(count_files(), 2);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(commit_and_discard, set_up, tear_down),
@@ -158,6 +197,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_is_not_a_file_is_refused, set_up, tear_down),
       cmocka_unit_test_setup_teardown(mapping, set_up, tear_down),
       cmocka_unit_test_setup_teardown(reading_is_bounded, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(killed_writers_leave_nothing_for_long, set_up, tear_down),
       cmocka_unit_test_setup_teardown(mode_follows_umask_and_old_file, set_up, tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,14 +7,21 @@
  * remembered, so that a caller that looks only at commit still learns of it.
  * Files are opened without blocking, so that a named pipe given as a model is
  * an error and not a wait.
+ *
+ * A writer that is killed cannot remove its temporary file, so the next writer
+ * of the same target does. A living one is told from a dead one by its lock
+ * (flock), which ends with the process; the lock is held until the rename.
  */
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -134,14 +141,61 @@ static void release(ex_file_writer *writer) {
   ex__free(writer);
 }
 
+/* The folder of `path`, with room for the longest; false where it has none. */
+static bool folder_of(const char *path, char folder[PATH_MAX]) {
+  const char *slash = strrchr(path, '/');
+  size_t length = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+  if (length >= PATH_MAX) return false;
+  memcpy(folder, slash == NULL ? "." : path, slash == NULL ? 1 : length);
+  folder[slash == NULL ? 1 : length] = '\0';
+  return true;
+}
+
+/* TARGET.<24 hexadecimal digits>.tmp, as create_temporary makes them. */
+static bool is_temporary_of(const char *name, const char *target) {
+  size_t length = strlen(target);
+  if (strncmp(name, target, length) != 0 || name[length] != '.') return false;
+  const char *digits = name + length + 1;
+  size_t count = strspn(digits, "0123456789abcdef");
+  return count == 24 && strcmp(digits + count, ".tmp") == 0;
+}
+
+static void remove_if_abandoned(int folder, const char *name) {
+  int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+  if (fd < 0) return;
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0) unlinkat(folder, name, 0);
+  close(fd);
+}
+
+void ex__file_sweep(const char *path) {
+  char folder[PATH_MAX];
+  DIR *dir = folder_of(path, folder) ? opendir(folder) : NULL;
+  if (dir == NULL) return;
+  const char *slash = strrchr(path, '/');
+  const char *target = slash == NULL ? path : slash + 1;
+  for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
+    if (is_temporary_of(entry->d_name, target)) remove_if_abandoned(dirfd(dir), entry->d_name);
+  closedir(dir);
+}
+
+/* False where another writer's sweep came between open and lock. File systems
+ * without locks are taken as they are: no sweep gets a lock there either. */
+static bool lock_temporary(int fd) {
+  struct stat info;
+  flock(fd, LOCK_EX | LOCK_NB);
+  return fstat(fd, &info) == 0 && info.st_nlink > 0;
+}
+
 /* Created by open and not mkstemp, so that the file's mode follows the umask
  * as any other output's does. */
 static int create_temporary(ex_file_writer *writer, size_t size, mode_t mode) {
   for (int attempt = 0; attempt < 100; attempt++) {
-    snprintf(writer->temporary, size, "%s.%lx%llx.tmp", writer->path, (unsigned long)getpid(),
+    snprintf(writer->temporary, size, "%s.%08lx%016llx.tmp", writer->path, (unsigned long)getpid(),
              (unsigned long long)ex__now_ns() + (unsigned long long)attempt);
     int fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    if (fd >= 0 || errno != EEXIST) return fd;
+    if (fd < 0 && errno != EEXIST) return -1;
+    if (fd >= 0 && lock_temporary(fd)) return fd;
+    if (fd >= 0) close(fd);
   }
   return -1;
 }
@@ -162,6 +216,7 @@ enum ex_status ex__file_create(const char *path, ex_file_writer **out, struct ex
     if (writer != NULL) release(writer);
     return ex__fail(err, EX_ENOMEM, "%s: no memory to write", path);
   }
+  ex__file_sweep(path);
   int fd = create_temporary(writer, size, exists ? info.st_mode & 0666 : 0666);
   if (fd >= 0) writer->stream = fdopen(fd, "wb");
   if (writer->stream == NULL) {
@@ -186,23 +241,19 @@ enum ex_status ex__file_write(ex_file_writer *writer, const void *data, size_t s
 }
 
 /* Makes the rename itself durable; file systems that cannot are no failure. */
-static void sync_folder(char *path) {
-  char *slash = strrchr(path, '/');
-  const char *folder = slash == NULL ? "." : slash == path ? "/" : path;
-  if (slash != NULL && slash != path) *slash = '\0';
-  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+static void sync_folder(const char *path) {
+  char folder[PATH_MAX];
+  int fd = folder_of(path, folder) ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
   if (fd < 0) return;
   fsync(fd);
   close(fd);
 }
 
-/* 0, or the errno of what failed. */
+/* 0, or the errno of what failed. The stream, and with it the lock, outlives
+ * the rename. */
 static int finish(ex_file_writer *writer) {
   if (writer->error != 0) return writer->error;
   if (fflush(writer->stream) != 0 || fsync(fileno(writer->stream)) != 0) return errno;
-  FILE *stream = writer->stream;
-  writer->stream = NULL;
-  if (fclose(stream) != 0) return errno;
   return rename(writer->temporary, writer->path) != 0 ? errno : 0;
 }
 

@@ -4,7 +4,8 @@
  *
  * Writing goes to a temporary file beside the target, is flushed and fsynced,
  * and renamed over it; a failure (a full disk included) removes the temporary
- * file and leaves what was there. Reading is bounded.
+ * file and leaves what was there; that of a killed process goes with the next
+ * writing. Reading is bounded.
  */
 #ifndef EX_BASE_FILE_H
 #define EX_BASE_FILE_H
@@ -26,6 +27,9 @@ enum ex_status ex__file_write(ex_file_writer *writer, const void *data, size_t s
 /* Both release the writer; commit makes the file appear, discard leaves no trace. */
 enum ex_status ex__file_commit(ex_file_writer *writer, struct ex_error *err);
 void ex__file_discard(ex_file_writer *writer); /* accepts NULL */
+/* Removes what writers of `path` that were killed left beside it; those that
+ * still write are left alone. Creating does so too: for files that are removed. */
+void ex__file_sweep(const char *path);
 /* The three in one. */
 enum ex_status ex__file_write_whole(const char *path, const void *data, size_t size,
                                     struct ex_error *err);

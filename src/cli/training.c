@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "cli/console.h"
 #include "cli/open.h"
@@ -109,6 +110,7 @@ enum ex_status training_run(const struct training_job *job, json_t **summary,
   if (status == EX_OK) status = make_model(job, &work, err);
   if (status == EX_OK) {
     unlink(checkpoint); /* the model is whole now */
+    ex__file_sweep(checkpoint);
     *summary = summarise(job, &work);
     if (*summary == NULL) status = ex__fail(err, EX_ENOMEM, "train: out of memory");
   }
