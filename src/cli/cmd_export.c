@@ -17,17 +17,22 @@ static const struct {
   export_write *write;
 } targets[] = {
     {"c", export_target_c},
+    {"onnx", export_target_onnx},
 };
 
 enum { N_TARGETS = sizeof targets / sizeof *targets };
 
 static const struct option_spec table[] = {
     {"to", 0, OPTION_TEXT, offsetof(struct export_options, to), "FORM", 0, 0, NULL,
-     "What to write: c, one C99 file and its header."},
-    {"output", 'o', OPTION_TEXT, offsetof(struct export_options, output), "FOLDER", 0, 0, NULL,
-     "Where to write, a folder that exists; default the current one."},
+     "What to write: c, one C99 file and its header; onnx, a graph with its exits."},
+    {"output", 'o', OPTION_TEXT, offsetof(struct export_options, output), "PATH", 0, 0, NULL,
+     "Where to write: c, a folder that exists, default the current one; onnx, a file, default the "
+     "model's name."},
     {"name", 'n', OPTION_TEXT, offsetof(struct export_options, name), "NAME", 0, 0, NULL,
-     "What files and functions are called; default from the model's file."},
+     "c: what files and functions are called; default from the model's file."},
+    {"form", 0, OPTION_TEXT, offsetof(struct export_options, form), "FORM", 0, 0, NULL,
+     "onnx: batch, any number of inputs, of which those that stay are gathered at each exit; "
+     "single, one input and a chain of If. Default batch."},
     {"int8", 0, OPTION_FLAG, offsetof(struct export_options, int8), NULL, 0, 0, NULL,
      "c: weights and activations of 8 bits instead of float."},
     {"samples", 0, OPTION_INT, offsetof(struct export_options, samples), "N", 1, 1e6, "1000",
@@ -94,10 +99,11 @@ static int run(const void *given, char *const *arguments, int32_t n) {
 const struct command command_export = {
     .name = "export",
     .arguments = "MODEL",
-    .summary = "the model as C for microcontrollers",
+    .summary = "the model as C for microcontrollers, or as ONNX",
     .help = "Writes a calibrated model in a form that needs no Exeunt: `--to c` gives NAME.c and\n"
             "NAME.h, C99 without a library or allocation, which leave as the model does. Work\n"
-            "memory is stated per exit. What cannot be exported is refused by name.",
+            "memory is stated per exit. `--to onnx` gives a graph for ONNX runtimes, with\n"
+            "pre-processing, exits and rule. What cannot be exported is refused by name.",
     .options = table,
     .size = sizeof(struct export_options),
     .min_arguments = 1,

@@ -12,7 +12,7 @@
 
 struct export_options {
   struct common_options common;
-  const char *to, *output, *name, *data, *policy;
+  const char *to, *output, *name, *form, *data, *policy;
   bool int8;
   int64_t samples;
   struct assignments set;
@@ -25,5 +25,6 @@ typedef enum ex_status export_write(const struct export_options *options, const 
                                     struct ex_error *err);
 
 export_write export_target_c;
+export_write export_target_onnx;
 
 #endif

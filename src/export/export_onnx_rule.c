@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * export/export_onnx_rule: exit rules as ONNX nodes, in float. A comparison with a
+ * NaN is false, so an answer that is not finite goes on, as the engine has it.
+ */
+#include <string.h>
+
+#include "base/text.h"
+#include "export/export_onnx_walk.h"
+
+static const int64_t classes_axis = 1;
+
+static const char *reduced(ex_onnx_graph *graph, const char *op, const char *value) {
+  const char *name = ex__onnx_node(graph, op, value);
+  ex__onnx_set_ints(graph, "axes", &classes_axis, 1);
+  ex__onnx_set_int(graph, "keepdims", 0);
+  return name;
+}
+
+static const char *along_classes(ex_onnx_graph *graph, const char *op, const char *value) {
+  const char *name = ex__onnx_node(graph, op, value);
+  ex__onnx_set_int(graph, "axis", classes_axis);
+  return name;
+}
+
+const char *ex__onnx_confidence(ex_onnx_graph *graph, const char *answer) {
+  return reduced(graph, "ReduceMax", along_classes(graph, "Softmax", answer));
+}
+
+/* Of equals the first, as the task has it. */
+const char *ex__onnx_label(ex_onnx_graph *graph, const char *answer) {
+  const char *name = along_classes(graph, "ArgMax", answer);
+  ex__onnx_set_int(graph, "keepdims", 0);
+  return name;
+}
+
+static const char *margin(ex_onnx_graph *graph, int32_t n_outputs, const char *answer) {
+  static const int64_t two = 2, first = 0, second = 1, third = 2;
+  if (n_outputs == 1) return ex__onnx_confidence(graph, answer); /* nothing is second */
+  const char *probability = along_classes(graph, "Softmax", answer);
+  const char *axis = ex__onnx_integers(graph, &classes_axis, 1);
+  const char *begin = ex__onnx_integers(graph, &first, 1);
+  const char *middle = ex__onnx_integers(graph, &second, 1);
+  const char *end = ex__onnx_integers(graph, &third, 1);
+  const char *largest =
+      ex__onnx_node(graph, "TopK", probability, ex__onnx_integers(graph, &two, 1));
+  ex__onnx_next_output(graph); /* where they are, which nobody asks */
+  const char *ahead = ex__onnx_node(graph, "Slice", largest, begin, middle, axis);
+  const char *behind = ex__onnx_node(graph, "Slice", largest, middle, end, axis);
+  const char *gap = ex__onnx_node(graph, "Sub", ahead, behind);
+  return ex__onnx_node(graph, "Squeeze", gap, axis);
+}
+
+/* −Σ p · ln p, where the logarithm of a vanished probability is still a number. */
+static const char *entropy(ex_onnx_graph *graph, const char *answer) {
+  const char *term = ex__onnx_node(graph, "Mul", along_classes(graph, "Softmax", answer),
+                                   along_classes(graph, "LogSoftmax", answer));
+  const char *axis = ex__onnx_integers(graph, &classes_axis, 1);
+  const char *sum = ex__onnx_node(graph, "ReduceSum", term, axis);
+  ex__onnx_set_int(graph, "keepdims", 0);
+  return ex__onnx_node(graph, "Neg", sum);
+}
+
+/* ---- rules ------------------------------------------------------------------ */
+
+static const char *threshold(struct ex_onnx_walk *walk, int32_t point) {
+  const ex_policy *policy = walk->job->policy;
+  const struct ex_list *list = ex__policy_thresholds_of(policy);
+  double value = list->n == 0   ? policy->class->threshold_off
+                 : list->n == 1 ? list->value[0]
+                                : list->value[point];
+  return ex__onnx_real(walk->graph, value);
+}
+
+static const char *by_max_probability(struct ex_onnx_walk *walk, int32_t point,
+                                      const char *answer) {
+  return ex__onnx_node(walk->graph, "GreaterOrEqual", ex__onnx_confidence(walk->graph, answer),
+                       threshold(walk, point));
+}
+
+static const char *by_margin(struct ex_onnx_walk *walk, int32_t point, const char *answer) {
+  return ex__onnx_node(walk->graph, "GreaterOrEqual",
+                       margin(walk->graph, walk->net->n_outputs, answer), threshold(walk, point));
+}
+
+static const char *by_entropy(struct ex_onnx_walk *walk, int32_t point, const char *answer) {
+  return ex__onnx_node(walk->graph, "Less", entropy(walk->graph, answer), threshold(walk, point));
+}
+
+/* An integer or boolean of the rule, read as anybody reads it: from its JSON. */
+static int64_t whole(const ex_policy *policy, const char *key) {
+  json_t *values = ex__param_to_json(policy->class->params, policy->values);
+  const json_t *value = json_object_get(values, key);
+  int64_t number = json_is_boolean(value) ? json_is_true(value) : json_integer_value(value);
+  json_decref(values);
+  return number;
+}
+
+static const char *by_patience(struct ex_onnx_walk *walk, int32_t point, const char *answer) {
+  (void)point;
+  ex_onnx_graph *graph = walk->graph;
+  const char *label = ex__onnx_label(graph, answer);
+  const char *zero = ex__onnx_integer(graph, 0);
+  if (walk->label == NULL) {
+    walk->equal = ex__onnx_node(graph, "Mul", label, zero);
+  } else {
+    const char *same = ex__onnx_node(graph, "Equal", label, walk->label);
+    const char *more = ex__onnx_node(graph, "Add", walk->equal, ex__onnx_integer(graph, 1));
+    walk->equal = ex__onnx_node(graph, "Where", same, more, zero);
+  }
+  walk->label = label;
+  int64_t patience = whole(walk->job->policy, "patience");
+  return ex__onnx_node(graph, "GreaterOrEqual", walk->equal, ex__onnx_integer(graph, patience));
+}
+
+static const struct ex_onnx_rule rules[] = {
+    {"max-probability", by_max_probability},
+    {"margin", by_margin},
+    {"entropy", by_entropy},
+    {"patience", by_patience},
+    {"fixed", NULL},
+};
+
+enum { N_RULES = sizeof rules / sizeof *rules };
+
+enum ex_status ex__onnx_rule_find(const ex_policy *policy, const struct ex_onnx_rule **out,
+                                  struct ex_error *err) {
+  struct ex_text known = {0};
+  for (int32_t i = 0; i < N_RULES; i++) {
+    *out = &rules[i];
+    ex__text_add(&known, "%s%s", i > 0 ? ", " : "", rules[i].name);
+    if (strcmp(rules[i].name, policy->class->name) != 0) continue;
+    ex__text_clear(&known);
+    if (whole(policy, "fallback") == 0) return EX_OK;
+    return ex__fail(err, EX_EUNSUPPORTED,
+                    "rule %s with fallback = true; only without it can it be written as ONNX",
+                    policy->class->name);
+  }
+  ex__fail(err, EX_EUNSUPPORTED, "exit rule %s cannot be written as ONNX; must be one of %s",
+           policy->class->name, known.data != NULL ? known.data : "?");
+  ex__text_clear(&known);
+  return EX_EUNSUPPORTED;
+}

@@ -1,0 +1,125 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A model goes out as ONNX: the checker of python3-onnx takes it, and ONNX Runtime gives
+# the engine's answers and exits, for every rule that can be written, in both forms.
+# Samples with a score within 1e-5 of a threshold may differ, and are counted.
+# MODEL=FILE N=10000: another model and more test images than usual, by hand.
+set -u
+export OMP_WAIT_POLICY=passive
+images=/usr/share/datasets/fashion-mnist
+python=/usr/bin/python3
+runtime=$SRC/build-node/node_modules/onnxruntime-node
+[ -r $images/train-images-idx3-ubyte.gz ] || exit 77
+$python -c 'import numpy, onnx' 2>/dev/null || { echo "python3-onnx is not installed"; exit 77; }
+failed=0
+wrong() { # WHAT
+  echo "FAILED: $1"
+  tail -5 out 2>/dev/null
+  failed=1
+}
+
+n=${N:-200}
+model=${MODEL:-net.safetensors}
+if [ -z "${MODEL:-}" ]; then
+  "$EXEUNT" train fashion-mnist -q --threads 1 -s data.split.labels-per-class=200 \
+    -s train.epochs=2 -s data.split.select=500 -s data.split.certify=500 -o net.safetensors >out 2>&1 || wrong train
+  "$EXEUNT" calibrate net.safetensors -q --threads 1 --temperature --max-drop 20 >out 2>&1 || wrong calibrate
+fi
+$python - "$images/t10k-images-idx3-ubyte.gz" "$n" <<'PYTHON' || wrong inputs
+import gzip, sys
+import numpy
+pixels = numpy.frombuffer(gzip.open(sys.argv[1]).read(), numpy.uint8, offset=16)
+pixels = pixels.reshape(-1, 1, 28, 28)[:int(sys.argv[2])].astype(numpy.float32)
+numpy.save('inputs.npy', pixels)
+pixels.tofile('inputs')
+PYTHON
+
+run() { # FILE BATCH: lines of label, exit, confidence, logits
+  node - "$runtime" "$1" "$2" <<'NODE'
+const [runtime, file, size] = process.argv.slice(2)
+const fs = require('fs'), ort = require(runtime), bytes = fs.readFileSync('inputs')
+const x = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4), one = 28 * 28
+ort.InferenceSession.create(file, {intraOpNumThreads: 1}).then(async session => {
+  const lines = []
+  for (let from = 0; from < x.length / one; from += +size) {
+    const part = x.slice(from * one, (from + +size) * one), n = part.length / one
+    const out = await session.run({input: new ort.Tensor('float32', part, [n, 1, 28, 28])})
+    const width = out.logits.dims[1]
+    for (let i = 0; i < n; i++)
+      lines.push([out.label.data[i], out.exit.data[i], out.confidence.data[i],
+                  ...out.logits.data.slice(i * width, (i + 1) * width)].join(' '))
+  }
+  fs.writeFileSync('lines', lines.join('\n') + '\n')
+}).catch(error => { console.error(String(error)); process.exit(1) })
+NODE
+}
+
+compare() { # RULE THRESHOLD WHAT: lines against ours
+  $python - "$@" <<'PYTHON'
+import json, sys
+import numpy
+rule, threshold, what = sys.argv[1], float(sys.argv[2]), sys.argv[3]
+theirs = numpy.loadtxt('lines', ndmin=2)
+ours = [json.loads(line) for line in open('ours')]
+every = [[exit['logits'] for exit in json.loads(line)['exits']] for line in open('every')]
+
+def score(logits):
+    z = numpy.array(logits) - max(logits)
+    p = numpy.exp(z) / numpy.exp(z).sum()
+    if rule == 'margin':
+        return p.max() - numpy.sort(p)[-2]
+    return -(p * numpy.log(numpy.maximum(p, 1e-300))).sum() if rule == 'entropy' else p.max()
+
+differ = near = 0
+off = 0.0
+for line, mine, exits in zip(theirs, ours, every):
+    if int(line[0]) == mine['label'] and int(line[1]) == mine['exit']:
+        answer = numpy.array(mine['logits'])
+        off = max(off, abs(line[3:] - answer).max() / max(1, abs(answer).max()),
+                  abs(line[2] - mine['confidence']))
+    elif min(abs(score(logits) - threshold) for logits in exits[:-1]) < 1e-5:
+        near += 1
+    else:
+        differ += 1
+exits = numpy.bincount(theirs[:, 1].astype(int), minlength=len(every[0]))
+print(f'{what}: {len(theirs)} inputs, by exit {exits.tolist()}; {differ} differ, '
+      f'{near} more near a threshold; outputs off by {off:.2g}')
+sys.exit(1 if len(theirs) != len(ours) or differ > 0 or off > 1e-4 else 0)
+PYTHON
+}
+
+have_runtime=no
+[ -d "$runtime" ] && command -v node >/dev/null && have_runtime=yes
+[ $have_runtime = yes ] || echo "ONNX Runtime is not installed: files are checked, not run"
+both() { # RULE THRESHOLD KEY=VALUE: files of both forms, checked and run
+  for form in batch single; do
+    "$EXEUNT" export "$model" --to onnx -p "$1" -s "$3" --form $form -o $form.onnx >out 2>&1 || wrong "$1, $form"
+    $python -c "import onnx; onnx.checker.check_model(onnx.load('$form.onnx'), full_check=True)" >out 2>&1 ||
+      wrong "$1, $form: the checker"
+  done
+  [ $have_runtime = yes ] || return
+  "$EXEUNT" predict --json -q "$model" inputs.npy -p "$1" -s "$3" >ours 2>out || wrong "predict $1"
+  run batch.onnx 64 2>out && compare "$1" "$2" "$1, batch" || wrong "$1, batch"
+  run single.onnx 1 2>out && compare "$1" "$2" "$1, single" || wrong "$1, single"
+}
+"$EXEUNT" predict --json -q --all-exits "$model" inputs.npy -p fixed >every 2>out || wrong predict
+both max-probability 0.3 thresholds=0.3
+both max-probability 0 thresholds=0 # nobody is left for the second stage
+both margin 0.1 thresholds=0.1
+both entropy 1.9 thresholds=1.9
+both patience -1 patience=1
+both fixed -1 exit=1
+
+refuse() { # PART ARGUMENT...
+  local part=$1
+  shift
+  "$EXEUNT" export "$model" "$@" >out 2>&1
+  [ $? = 1 ] && grep -qF -- "$part" out || wrong "export $*"
+}
+refuse 'exit rule window cannot be written as ONNX; must be one of max-probability' --to onnx -p window
+refuse 'with fallback = true' --to onnx -p max-probability -s fallback=true
+refuse '--form tree; must be batch or single' --to onnx -p entropy --form tree
+refuse '--int8 goes with --to c' --to onnx -p entropy --int8
+refuse 'nowhere' --to onnx -p entropy -o nowhere/x.onnx
+[ -e nowhere ] && wrong 'a folder was made'
+exit $failed
