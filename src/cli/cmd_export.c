@@ -47,12 +47,13 @@ static const struct option_spec table[] = {
 };
 
 static enum ex_status find_target(const char *name, export_write **write, struct ex_error *err) {
-  struct ex_text known = {0};
   for (int32_t i = 0; i < N_TARGETS; i++) {
     *write = targets[i].write;
     if (name != NULL && strcmp(targets[i].name, name) == 0) return EX_OK;
-    ex__text_add(&known, "%s%s", i > 0 ? ", " : "", targets[i].name);
   }
+  struct ex_text known = {0};
+  for (int32_t i = 0; i < N_TARGETS; i++)
+    ex__text_add(&known, "%s%s", i > 0 ? ", " : "", targets[i].name);
   ex__fail(err, EX_EINVAL, "--to %.32s; must be one of %s", name != NULL ? name : "is missing",
            known.data != NULL ? known.data : "?");
   ex__text_clear(&known);
