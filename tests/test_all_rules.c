@@ -119,7 +119,8 @@ static void set_policy(const struct all *all, const struct ex_policy_class *clas
     assert_ok(ex__quota_thresholds(policy, all->trace, quota, &err), &err);
   else if (class->candidate != NULL)
     for (int32_t i = 0; class->candidate(policy->values, N_POINTS, i); i++) {
-      if (class->fit_each && class->fit(policy->values, &job, &err) != EX_OK) break;
+      if (class->fit_each && class->fit != NULL && class->fit(policy->values, &job, &err) != EX_OK)
+        break;
       if (early_share(all, policy) >= 0.2) break;
     }
 }
