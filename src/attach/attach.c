@@ -16,7 +16,7 @@
 const struct ex_param ex__attach_params[] = {
     {"exits", EX_PARAM_INT, FIELD(exits), 1, EX_MAX_TAPS, "6", NULL,
      "Exits at most, the last not counted."},
-    {"samples", EX_PARAM_INT, FIELD(samples), 1, 100000000, "25000", NULL,
+    {"samples", EX_PARAM_INT, FIELD(samples), 1, 100000000, "50000", NULL,
      "Training samples at most that the network is run on, to train heads."},
     {"epochs", EX_PARAM_INT, FIELD(epochs), 1, 10000, "20", NULL,
      "Epochs over them, of the heads alone."},

@@ -202,7 +202,7 @@ const struct command command_attach = {
         "labels and to the network's own answers; those that do not pay in measured time are\n"
         "dropped; what is left is calibrated. The network itself stays the same: full depth\n"
         "gives the same bits. Without labels agreement with the network is what is kept.\n\n"
-        "Values for --set: samples=25000 (of the training split at most), epochs=20,\n"
+        "Values for --set: samples=50000 (of the training split at most), epochs=20,\n"
         "apart=0.04 and gain=0.01 (shares of full depth), head-share=0.01.",
     .options = table,
     .size = sizeof(struct options),
