@@ -8,10 +8,8 @@
 #include "base/memory.h"
 #include "calibrate/quota.h"
 #include "engine/engine.h"
-#include "tests/testing.h"
+#include "tests/all_images.h"
 #include "zoo/zoo.h"
-
-#define ROOT "/usr/share/datasets/fashion-mnist/"
 
 enum { N_OUTPUTS = 10, N_POINTS = 4 };
 
@@ -28,17 +26,6 @@ struct all {
   float *first_logits, *logits;      /* [n][N_OUTPUTS] */
 };
 
-static void open_data(struct all *all) {
-  json_t *recipe = json_pack(
-      "{s:s, s:{s:s, s:s}, s:{s:s, s:s}}", "format", "idx", "train", "inputs",
-      ROOT "t10k-images-idx3-ubyte.gz", "labels", ROOT "t10k-labels-idx1-ubyte.gz", "test",
-      "inputs", ROOT "t10k-images-idx3-ubyte.gz", "labels", ROOT "t10k-labels-idx1-ubyte.gz");
-  assert_ok(ex__data_open(recipe, NULL, &all->data, &err), &err);
-  json_decref(recipe);
-  all->n = ex__data_size(all->data, EX_SPLIT_TEST);
-  assert_int_equal(all->n, 10000);
-}
-
 static void make_model(struct all *all) {
   json_t *network = json_pack("{s:s}", "architecture", "resnet_exits");
   ex_net *net;
@@ -52,22 +39,15 @@ static void make_model(struct all *all) {
 /* A quarter of the images leaves at each exit. */
 static void set_policy(struct all *all) {
   static const double quota[N_POINTS] = {0.25, 0.25, 0.25, 0.25};
-  const struct ex_compile_options options = {
-      .backend = EX_BACKEND_FAST, .threads = 1, .max_batch = EX_MICRO_BATCH};
-  ex_compiled *compiled;
-  assert_ok(ex__compiled_new(all->model->net, &options, &compiled, &err), &err);
-  const struct ex_progress silent = {0};
-  assert_ok(ex__trace_record(compiled, all->data, EX_SPLIT_TEST, 2, &silent, &all->trace, &err),
-            &err);
-  ex__compiled_free(compiled);
+  all->trace = all_images_record(all->model, all->data);
   assert_ok(ex__policy_init(&all->policy, "max-probability", N_POINTS, N_OUTPUTS, &err), &err);
   assert_ok(ex__quota_thresholds(&all->policy, all->trace, quota, &err), &err);
 }
 
 static int set_up(void **state) {
-  if (access(ROOT "t10k-images-idx3-ubyte.gz", R_OK) != 0) exit(77);
   static struct all all;
-  open_data(&all);
+  all.data = all_images_open();
+  all.n = N_ALL_IMAGES;
   make_model(&all);
   set_policy(&all);
   int64_t features = ex__data_info(all.data)->features;

@@ -10,11 +10,9 @@
 #include "calibrate/quota.h"
 #include "engine/engine.h"
 #include "net/builder.h"
-#include "tests/testing.h"
+#include "tests/all_images.h"
 
-#define ROOT "/usr/share/datasets/fashion-mnist/"
-
-enum { SIDE = 28, FEATURES = SIDE * SIDE, N_OUTPUTS = 10, N_POINTS = 4, N = 10000 };
+enum { SIDE = 28, FEATURES = SIDE * SIDE, N_OUTPUTS = 10, N_POINTS = 4, N = N_ALL_IMAGES };
 
 static struct ex_error err;
 
@@ -26,16 +24,6 @@ struct all {
   struct ex_result *result; /* [N] */
   struct ex_outcome *outcome;
 };
-
-static void open_data(struct all *all) {
-  json_t *recipe = json_pack(
-      "{s:s, s:{s:s, s:s}, s:{s:s, s:s}}", "format", "idx", "train", "inputs",
-      ROOT "t10k-images-idx3-ubyte.gz", "labels", ROOT "t10k-labels-idx1-ubyte.gz", "test",
-      "inputs", ROOT "t10k-images-idx3-ubyte.gz", "labels", ROOT "t10k-labels-idx1-ubyte.gz");
-  assert_ok(ex__data_open(recipe, NULL, &all->data, &err), &err);
-  json_decref(recipe);
-  assert_int_equal(ex__data_size(all->data, EX_SPLIT_TEST), N);
-}
 
 /* Small, for there are many rules: four stages of one convolution. */
 static void make_model(struct all *all) {
@@ -63,23 +51,11 @@ static void make_model(struct all *all) {
             &err);
 }
 
-static void record(struct all *all) {
-  const struct ex_compile_options options = {
-      .backend = EX_BACKEND_FAST, .threads = 1, .max_batch = EX_MICRO_BATCH};
-  const struct ex_progress silent = {0};
-  ex_compiled *compiled;
-  assert_ok(ex__compiled_new(all->model->net, &options, &compiled, &err), &err);
-  assert_ok(ex__trace_record(compiled, all->data, EX_SPLIT_TEST, 2, &silent, &all->trace, &err),
-            &err);
-  ex__compiled_free(compiled);
-}
-
 static int set_up(void **state) {
-  if (access(ROOT "t10k-images-idx3-ubyte.gz", R_OK) != 0) exit(77);
   static struct all all;
-  open_data(&all);
+  all.data = all_images_open();
   make_model(&all);
-  record(&all);
+  all.trace = all_images_record(all.model, all.data);
   all.x = ex__calloc((size_t)N * FEATURES, sizeof *all.x);
   all.result = ex__calloc(N, sizeof *all.result);
   all.outcome = ex__calloc(N, sizeof *all.outcome);

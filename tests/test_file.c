@@ -160,6 +160,7 @@ static pid_t write_for_ever(void) {
   pid_t child = fork();
   if (child == 0) {
     ex_file_writer *writer;
+    alarm(20); /* where an assertion fails nobody kills it, and ctest waits for it */
     if (ex__file_create(path, &writer, NULL) != EX_OK || write(begun[1], "", 1) != 1) _exit(1);
     for (;;) pause();
   }
