@@ -94,4 +94,4 @@ grep -E 'answers:|Requests/sec|Socket errors' "$work/wrk" || cat "$work/wrk"
 echo "memory, every 20 s: $(head -1 "$work/memory" 2>/dev/null) first, $(tail -1 "$work/memory" 2>/dev/null) last, $(sort -n "$work/memory" 2>/dev/null | tail -1) most"
 echo "server ended with status $status"
 grep -vE '^(serving|loaded)' "$work/err" | head -40 || true
-grep -qE 'right [1-9][0-9]*, wrong 0, .*missed 0$' "$work/wrk" && [ $status = 0 ]
+grep -qE 'right [1-9][0-9]*, wrong 0, .*told [1-9][0-9]*, missed 0$' "$work/wrk" && [ $status = 0 ]
