@@ -23,6 +23,7 @@ struct work {
   const struct ex_export_plan *plan;
   const char *name;
   const struct ex_export_rule *rule;
+  struct ex_rule_values values;
   struct ex_text kernels; /* names of those that were written */
   bool complete;          /* no kernel was missing */
 };
@@ -167,7 +168,7 @@ static void write_exits(struct work *work) {
 static void write_rule(struct work *work) {
   ex__text_add(work->writer.text, "\n/* ---- the exit rule ---- */\n\n");
   if (work->rule->constants != NULL) {
-    work->rule->constants(work->plan->job->policy, work->writer.text);
+    work->rule->constants(&work->values, work->writer.text);
     ex__text_add(work->writer.text, "\n");
   }
   kernel(work, work->rule->kernel);
@@ -270,8 +271,9 @@ static enum ex_status write(const struct ex_export_plan *plan, struct ex_text *s
   struct work work = {.writer = {.plan = plan, .text = source},
                       .plan = plan,
                       .name = plan->job->name,
+                      .values = {.policy = plan->job->policy},
                       .complete = true};
-  EX_TRY(ex__export_rule_find(plan->job->policy, &work.rule, err));
+  EX_TRY(ex__export_rule_find(&work.values, &work.rule, err));
   write_head(&work);
   write_kernels(&work);
   write_constants(&work);
@@ -284,6 +286,7 @@ static enum ex_status write(const struct ex_export_plan *plan, struct ex_text *s
   write_template(&work, run_text, fill_run);
   ex__header_write(plan, work.writer.bytes, header);
   ex__text_clear(&work.kernels);
+  EX_TRY(ex__values_status(&work.values, err));
   if (!work.complete) return ex__fail(err, EX_EBACKEND, "export: a kernel is missing");
   if (work.writer.too_large)
     return ex__fail(err, EX_ENOTFINITE,

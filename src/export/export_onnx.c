@@ -298,19 +298,22 @@ static enum ex_status write_input(struct ex_onnx_walk *walk, struct ex_error *er
 static enum ex_status write_network(struct ex_onnx_walk *walk, struct ex_error *err) {
   const struct ex_onnx_rule *rule;
   struct answers answers = {"", ""};
-  EX_TRY(ex__onnx_rule_find(walk->job->policy, &rule, err));
+  EX_TRY(ex__onnx_rule_find(&walk->values, &rule, err));
   EX_TRY(check_transform(walk->net, err));
   EX_TRY(write_input(walk, err));
   struct batch batch = {.n_left = 0}, *many = NULL;
   if (walk->job->form == EX_ONNX_FORM_BATCH) begin_batch(walk->graph, many = &batch);
   EX_TRY(write_exits(walk, rule, many, &answers, err));
   write_outputs(walk, &answers);
-  return EX_OK;
+  return ex__values_status(&walk->values, err);
 }
 
 enum ex_status ex__export_onnx(const struct ex_export_onnx *job, void **data, size_t *size,
                                struct ex_error *err) {
-  struct ex_onnx_walk walk = {.job = job, .net = job->model->net, .writer = ex__onnx_writer_new()};
+  struct ex_onnx_walk walk = {.job = job,
+                              .net = job->model->net,
+                              .writer = ex__onnx_writer_new(),
+                              .values = {.policy = job->policy}};
   size_t n = (size_t)ex__graph_n_nodes(walk.net->graph);
   walk.value = ex__calloc(n, sizeof *walk.value);
   walk.wanted = ex__calloc(n, sizeof *walk.wanted);

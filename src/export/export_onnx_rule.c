@@ -64,12 +64,8 @@ static const char *entropy(ex_onnx_graph *graph, const char *answer) {
 /* ---- rules ------------------------------------------------------------------ */
 
 static const char *threshold(struct ex_onnx_walk *walk, int32_t point) {
-  const ex_policy *policy = walk->job->policy;
-  const struct ex_list *list = ex__policy_thresholds_of(policy);
-  double value = list->n == 0   ? policy->class->threshold_off
-                 : list->n == 1 ? list->value[0]
-                                : list->value[point];
-  return ex__onnx_real(walk->graph, value);
+  double off = walk->values.policy->class->threshold_off;
+  return ex__onnx_real(walk->graph, ex__value_of_exit(&walk->values, "thresholds", point, off));
 }
 
 static const char *by_max_probability(struct ex_onnx_walk *walk, int32_t point,
@@ -87,15 +83,6 @@ static const char *by_entropy(struct ex_onnx_walk *walk, int32_t point, const ch
   return ex__onnx_node(walk->graph, "Less", entropy(walk->graph, answer), threshold(walk, point));
 }
 
-/* An integer or boolean of the rule, read as anybody reads it: from its JSON. */
-static int64_t whole(const ex_policy *policy, const char *key) {
-  json_t *values = ex__param_to_json(policy->class->params, policy->values);
-  const json_t *value = json_object_get(values, key);
-  int64_t number = json_is_boolean(value) ? json_is_true(value) : json_integer_value(value);
-  json_decref(values);
-  return number;
-}
-
 static const char *by_patience(struct ex_onnx_walk *walk, int32_t point, const char *answer) {
   (void)point;
   ex_onnx_graph *graph = walk->graph;
@@ -109,35 +96,40 @@ static const char *by_patience(struct ex_onnx_walk *walk, int32_t point, const c
     walk->equal = ex__onnx_node(graph, "Where", same, more, zero);
   }
   walk->label = label;
-  int64_t patience = whole(walk->job->policy, "patience");
+  int64_t patience = (int64_t)ex__value_number(&walk->values, "patience");
   return ex__onnx_node(graph, "GreaterOrEqual", walk->equal, ex__onnx_integer(graph, patience));
 }
 
+static enum ex_status no_fallback(struct ex_rule_values *values, struct ex_error *err) {
+  if (ex__value_number(values, "fallback") == 0) return EX_OK;
+  return ex__fail(err, EX_EUNSUPPORTED,
+                  "rule max-probability with fallback = true; only without it can it be written "
+                  "as ONNX");
+}
+
 static const struct ex_onnx_rule rules[] = {
-    {"max-probability", by_max_probability},
-    {"margin", by_margin},
-    {"entropy", by_entropy},
-    {"patience", by_patience},
-    {"fixed", NULL},
+    {"max-probability", no_fallback, by_max_probability},
+    {"margin", NULL, by_margin},
+    {"entropy", NULL, by_entropy},
+    {"patience", NULL, by_patience},
+    {"fixed", NULL, NULL},
 };
 
 enum { N_RULES = sizeof rules / sizeof *rules };
 
-enum ex_status ex__onnx_rule_find(const ex_policy *policy, const struct ex_onnx_rule **out,
+enum ex_status ex__onnx_rule_find(struct ex_rule_values *values, const struct ex_onnx_rule **out,
                                   struct ex_error *err) {
-  struct ex_text known = {0};
+  const char *name = values->policy->class->name;
   for (int32_t i = 0; i < N_RULES; i++) {
     *out = &rules[i];
-    ex__text_add(&known, "%s%s", i > 0 ? ", " : "", rules[i].name);
-    if (strcmp(rules[i].name, policy->class->name) != 0) continue;
-    ex__text_clear(&known);
-    if (whole(policy, "fallback") == 0) return EX_OK;
-    return ex__fail(err, EX_EUNSUPPORTED,
-                    "rule %s with fallback = true; only without it can it be written as ONNX",
-                    policy->class->name);
+    if (strcmp(rules[i].name, name) == 0)
+      return rules[i].check != NULL ? rules[i].check(values, err) : EX_OK;
   }
-  ex__fail(err, EX_EUNSUPPORTED, "exit rule %s cannot be written as ONNX; must be one of %s",
-           policy->class->name, known.data != NULL ? known.data : "?");
+  struct ex_text known = {0};
+  for (int32_t i = 0; i < N_RULES; i++)
+    ex__text_add(&known, "%s%s", i > 0 ? ", " : "", rules[i].name);
+  ex__fail(err, EX_EUNSUPPORTED, "exit rule %s cannot be written as ONNX; must be one of %s", name,
+           known.data != NULL ? known.data : "?");
   ex__text_clear(&known);
   return EX_EUNSUPPORTED;
 }

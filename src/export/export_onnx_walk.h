@@ -7,6 +7,7 @@
 #define EX_EXPORT_EXPORT_ONNX_WALK_H
 
 #include "export/export_onnx.h"
+#include "export/export_values.h"
 #include "graph/op.h"
 #include "onnx/onnx_write.h"
 
@@ -17,6 +18,7 @@ struct ex_onnx_walk {
   ex_onnx_graph *graph; /* that nodes go into: the file's, or a branch */
   const char **value;   /* [n_nodes] of the network's graph; NULL: not made yet */
   bool *wanted;         /* [n_nodes] scratch */
+  struct ex_rule_values values;
   /* What is carried from exit to exit, per input; NULL: nothing yet. */
   const char *sum;           /* additive: the answers so far */
   int32_t n_summed;          /* of how many points */
@@ -46,12 +48,14 @@ enum ex_status ex__onnx_normalise(ex_onnx_graph *graph, const struct ex_preproce
 
 struct ex_onnx_rule {
   const char *name; /* of the rule in policies.def */
+  /* NULL: any values. Refuses what cannot be written. */
+  enum ex_status (*check)(struct ex_rule_values *values, struct ex_error *err);
   /* Of answers [batch][n_outputs] at a point: booleans [batch], whether they leave.
    * NULL: all do, at the first point that the rule does not skip. */
   const char *(*leaves)(struct ex_onnx_walk *walk, int32_t point, const char *answer);
 };
 
-enum ex_status ex__onnx_rule_find(const ex_policy *policy, const struct ex_onnx_rule **out,
+enum ex_status ex__onnx_rule_find(struct ex_rule_values *values, const struct ex_onnx_rule **out,
                                   struct ex_error *err);
 /* The largest probability [batch] of answers. */
 const char *ex__onnx_confidence(ex_onnx_graph *graph, const char *answer);
