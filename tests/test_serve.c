@@ -21,7 +21,8 @@ static void paths_are_known(void **state) {
   expect(&s, "GET", "/v2/health/ready", 200, "true");
   expect(&s, "GET", "/v2/models/small", 200, "\"shape\":[-1,1,12,12]");
   expect(&s, "GET", "/v2/models/small/versions/1", 200, "\"logits\"");
-  expect(&s, "GET", "/v2/models/small/versions/1/ready", 200, "true");
+  expect(&s, "GET", "/v2/models/small/versions/1/ready", 200,
+         "{\"name\":\"small\",\"ready\":true}");
   expect(&s, "GET", "/v2/models/small/versions/2", 404, "error");
   expect(&s, "GET", "/v2/models/large", 404, "error");
   expect(&s, "GET", "/v2/models/small/infer", 405, "error");

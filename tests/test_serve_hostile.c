@@ -56,6 +56,9 @@ static void malformed_requests(void **state) {
       {"POST /v2/models/small/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n"
        "Inference-Header-Content-Length: -1\r\n\r\n{}",
        400, 0},
+      {"POST /v2/models/small/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n"
+       "Content-Encoding: gzip\r\n\r\n\x1f\x8b",
+       415, 0},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     int status = send_raw(s.port, cases[i].bytes, strlen(cases[i].bytes));

@@ -11,9 +11,7 @@
  * suspended connection is not looked at, and one that ends otherwise has its
  * inference forget it first; so what an exchange owns outlives whoever tells it.
  */
-#include <arpa/inet.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,13 +19,19 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "serve/endpoint.h"
 #include "serve/server_internal.h"
 
 enum { HEADER_BYTES = 32768, FIRST_BODY_BYTES = 4096, BODIES_AT_ONCE = 16 };
 
+/* GnuTLS's own choice less what RFC 8996 has done away with. */
+static const char TLS_PRIORITIES[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+
 struct ex_http {
   struct MHD_Daemon *daemon;
   int32_t port;
+  atomic_bool told; /* `complaint` is written once */
+  char complaint[160];
 };
 
 enum progress { RECEIVING, WAITING, REPLYING };
@@ -80,6 +84,7 @@ static bool refuse(struct connection *connection, bool right_verb) {
   const char *length = header(connection, "Content-Length");
   const char *json_length = header(connection, "Inference-Header-Content-Length");
   const char *accept = header(connection, "Accept");
+  const char *encoding = header(connection, "Content-Encoding");
   int64_t bytes = 0;
   const char *since = MHD_lookup_connection_value(connection->mhd, MHD_GET_ARGUMENT_KIND, "since");
   if (since != NULL && !ex__text_to_int(since, &exchange->since)) exchange->since = 0;
@@ -96,6 +101,8 @@ static bool refuse(struct connection *connection, bool right_verb) {
   else if (length != NULL &&
            (!ex__text_to_int(length, &bytes) || bytes > exchange->server->options.max_body))
     ex__exchange_fail(exchange, 413, "the body is larger than this server takes");
+  else if (encoding != NULL && strcmp(encoding, "identity") != 0)
+    ex__exchange_fail(exchange, 415, "a Content-Encoding; the body must come as it is");
   else if (json_length != NULL &&
            (!ex__text_to_int(json_length, &exchange->header_length) || exchange->header_length < 0))
     ex__exchange_fail(exchange, 400, "Inference-Header-Content-Length must be a number of bytes");
@@ -398,40 +405,22 @@ static void come_and_go(void *context, struct MHD_Connection *mhd, void **visito
 
 /* ---- starting and stopping ----------------------------------------------------------- */
 
-struct address {
-  union {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-  } of;
-  bool is_v6;
-};
-
-static enum ex_status read_address(const struct ex_server_options *options, struct address *out,
-                                   struct ex_error *err) {
-  *out = (struct address){0};
-  uint16_t port = htons((uint16_t)options->port);
-  if (inet_pton(AF_INET, options->address, &out->of.v4.sin_addr) == 1) {
-    out->of.v4.sin_family = AF_INET;
-    out->of.v4.sin_port = port;
-    return EX_OK;
-  }
-  if (inet_pton(AF_INET6, options->address, &out->of.v6.sin6_addr) == 1) {
-    out->is_v6 = true;
-    out->of.v6.sin6_family = AF_INET6;
-    out->of.v6.sin6_port = port;
-    return EX_OK;
-  }
-  return ex__fail(err, EX_EINVAL,
-                  "address \"%.60s\"; must be numeric, such as 127.0.0.1, 0.0.0.0, ::1",
-                  options->address);
+/* What the library first says against starting. Later words of it are about single
+ * connections, which hear of it themselves. */
+static void keep_first(void *context, const char *format, va_list arguments) {
+  struct ex_http *http = context;
+  if (atomic_exchange(&http->told, true)) return;
+  vsnprintf(http->complaint, sizeof http->complaint, format, arguments);
+  http->complaint[strcspn(http->complaint, "\n")] = '\0';
 }
 
-static struct MHD_Daemon *start(struct ex_server *server, const struct address *address) {
+static struct MHD_Daemon *start(struct ex_server *server, const struct ex_endpoint *endpoint,
+                                struct ex_http *http) {
   const struct ex_server_options *options = &server->options;
-  unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
-  if (address->is_v6) flags |= MHD_USE_IPv6;
-  struct MHD_OptionItem more[4] = {{MHD_OPTION_END, 0, NULL}};
+  unsigned flags =
+      MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+  if (endpoint->is_v6) flags |= MHD_USE_IPv6;
+  struct MHD_OptionItem more[5] = {{MHD_OPTION_END, 0, NULL}};
   int n = 0;
   if (options->certificate != NULL) {
     flags |= MHD_USE_TLS;
@@ -439,12 +428,15 @@ static struct MHD_Daemon *start(struct ex_server *server, const struct address *
                                         (void *)(uintptr_t)options->certificate};
     more[n++] =
         (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)options->key};
+    more[n++] =
+        (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES};
   }
   if (options->http_threads > 1)
     more[n++] = (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, options->http_threads, NULL};
   more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
   return MHD_start_daemon(flags, (uint16_t)options->port, NULL, NULL, handle, server,
-                          MHD_OPTION_SOCK_ADDR, &address->of.any, MHD_OPTION_NOTIFY_CONNECTION,
+                          MHD_OPTION_EXTERNAL_LOGGER, keep_first, http, /* before all others */
+                          MHD_OPTION_SOCK_ADDR, &endpoint->of.any, MHD_OPTION_NOTIFY_CONNECTION,
                           come_and_go, server, MHD_OPTION_NOTIFY_COMPLETED, complete, server,
                           MHD_OPTION_CONNECTION_LIMIT, (unsigned)options->connections,
                           MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
@@ -453,20 +445,21 @@ static struct MHD_Daemon *start(struct ex_server *server, const struct address *
 }
 
 enum ex_status ex__http_start(struct ex_server *server, ex_http **out, struct ex_error *err) {
-  struct address address;
+  struct ex_endpoint endpoint;
   *out = NULL;
-  EX_TRY(read_address(&server->options, &address, err));
+  EX_TRY(ex__endpoint_read(&server->options, &endpoint, err));
   ex_http *http = ex__calloc(1, sizeof *http);
   if (http == NULL) return ex__fail(err, EX_ENOMEM, "serve: no memory");
-  http->daemon = start(server, &address);
+  http->daemon = start(server, &endpoint, http);
   if (http->daemon == NULL) {
+    bool tls = endpoint.certificate != NULL;
+    ex__fail(err, EX_EIO, "cannot listen on %s, port %d%s%.60s%s%.60s: %s", server->options.address,
+             (int)server->options.port, tls ? " with " : "", tls ? endpoint.certificate : "",
+             tls ? " and " : "", tls ? endpoint.key : "", http->complaint);
     ex__free(http);
-    return ex__fail(err, EX_EIO, "cannot listen on %s, port %d%s", server->options.address,
-                    (int)server->options.port,
-                    server->options.certificate != NULL
-                        ? ": is the port free, do certificate and key belong together?"
-                        : ": is the port free?");
+    return EX_EIO;
   }
+  atomic_store(&http->told, true);
   const union MHD_DaemonInfo *port = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT);
   http->port = port != NULL ? port->port : server->options.port;
   *out = http;

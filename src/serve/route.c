@@ -162,10 +162,13 @@ void ex__route_answer(struct ex_exchange *exchange) {
     case EX_CALL_LIVE: ex__text_add(&exchange->answer, "{\"live\":true}"); break;
     case EX_CALL_READY:
     case EX_CALL_MODEL_READY:
-      if (ready)
+      if (!ready)
+        ex__exchange_fail(exchange, 503, "the server is shutting down");
+      else if (exchange->call == EX_CALL_READY)
         ex__text_add(&exchange->answer, "{\"ready\":true}");
       else
-        ex__exchange_fail(exchange, 503, "the server is shutting down");
+        ex__text_add(&exchange->answer, "{\"name\":\"%s\",\"ready\":true}",
+                     exchange->service->name);
       break;
     case EX_CALL_MODEL: describe_model(exchange->service, &exchange->answer); break;
     case EX_CALL_INDEX: list_models(exchange->server, &exchange->answer); break;

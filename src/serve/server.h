@@ -8,6 +8,7 @@
  * the past for the dashboard. docs/serving.md is the manual.
  *
  *   http.c        libmicrohttpd: bytes in, bytes out; the only room that knows it
+ *   endpoint.c    where it listens, and the certificate it shows there
  *   route.c       which call a path means
  *   inference.c   one request for answers: infer_parse.c → pipeline → infer_answer.c
  *   service.c     a name, and the model that is served under it now
@@ -31,6 +32,8 @@ struct ex_server_options {
   const char *token;       /* every call but health must bear it; NULL: none */
   const char *certificate; /* PEM, text; NULL: no TLS. With `key` */
   const char *key;
+  const char *certificate_file; /* their names, for errors; NULL */
+  const char *key_file;
   void (*log)(const char *text); /* what nobody else is told, a line each; NULL */
   struct ex_service_options service;
 };
