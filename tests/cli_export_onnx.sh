@@ -54,36 +54,32 @@ ort.InferenceSession.create(file, {intraOpNumThreads: 1}).then(async session => 
 NODE
 }
 
-compare() { # RULE THRESHOLD WHAT: lines against ours
-  $python - "$@" <<'PYTHON'
+compare() { # WHAT: lines against ours
+  $python - "$1" <<'PYTHON'
 import json, sys
 import numpy
-rule, threshold, what = sys.argv[1], float(sys.argv[2]), sys.argv[3]
 theirs = numpy.loadtxt('lines', ndmin=2)
 ours = [json.loads(line) for line in open('ours')]
-every = [[exit['logits'] for exit in json.loads(line)['exits']] for line in open('every')]
 
-def score(logits):
-    z = numpy.array(logits) - max(logits)
-    p = numpy.exp(z) / numpy.exp(z).sum()
-    if rule == 'margin':
-        return p.max() - numpy.sort(p)[-2]
-    return -(p * numpy.log(numpy.maximum(p, 1e-300))).sum() if rule == 'entropy' else p.max()
+def near(step):
+    reading = step.get('reading', {'what': ''})
+    counted = reading['what'] in ('', 'equal answers in a row', 'accuracy of like samples')
+    return not counted and abs(reading['value'] - reading['threshold']) < 1e-5
 
-differ = near = 0
+differ = nearby = 0
 off = 0.0
-for line, mine, exits in zip(theirs, ours, every):
+for line, mine in zip(theirs, ours):
     if int(line[0]) == mine['label'] and int(line[1]) == mine['exit']:
         answer = numpy.array(mine['logits'])
         off = max(off, abs(line[3:] - answer).max() / max(1, abs(answer).max()),
                   abs(line[2] - mine['confidence']))
-    elif min(abs(score(logits) - threshold) for logits in exits[:-1]) < 1e-5:
-        near += 1
+    elif any(near(step) for step in mine['steps']):
+        nearby += 1
     else:
         differ += 1
-exits = numpy.bincount(theirs[:, 1].astype(int), minlength=len(every[0]))
-print(f'{what}: {len(theirs)} inputs, by exit {exits.tolist()}; {differ} differ, '
-      f'{near} more near a threshold; outputs off by {off:.2g}')
+exits = numpy.bincount(theirs[:, 1].astype(int))
+print(f'{sys.argv[1]}: {len(theirs)} inputs, by exit {exits.tolist()}; {differ} differ, '
+      f'{nearby} more near a threshold; outputs off by {off:.2g}')
 sys.exit(1 if len(theirs) != len(ours) or differ > 0 or off > 1e-4 else 0)
 PYTHON
 }
@@ -91,24 +87,24 @@ PYTHON
 have_runtime=no
 [ -d "$runtime" ] && command -v node >/dev/null && have_runtime=yes
 [ $have_runtime = yes ] || echo "ONNX Runtime is not installed: files are checked, not run"
-both() { # RULE THRESHOLD KEY=VALUE: files of both forms, checked and run
+both() { # RULE ARGUMENT...: files of both forms, checked and run
+  local rule=$1
   for form in batch single; do
-    "$EXEUNT" export "$model" --to onnx -p "$1" -s "$3" --form $form -o $form.onnx >out 2>&1 || wrong "$1, $form"
+    "$EXEUNT" export "$model" --to onnx -p "$@" --form $form -o $form.onnx >out 2>&1 || wrong "$rule, $form"
     $python -c "import onnx; onnx.checker.check_model(onnx.load('$form.onnx'), full_check=True)" >out 2>&1 ||
-      wrong "$1, $form: the checker"
+      wrong "$rule, $form: the checker"
   done
   [ $have_runtime = yes ] || return
-  "$EXEUNT" predict --json -q "$model" inputs.npy -p "$1" -s "$3" >ours 2>out || wrong "predict $1"
-  run batch.onnx 64 2>out && compare "$1" "$2" "$1, batch" || wrong "$1, batch"
-  run single.onnx 1 2>out && compare "$1" "$2" "$1, single" || wrong "$1, single"
+  "$EXEUNT" predict --json --explain -q "$model" inputs.npy -p "$@" >ours 2>out || wrong "predict $rule"
+  run batch.onnx 64 2>out && compare "$rule, batch" || wrong "$rule, batch"
+  run single.onnx 1 2>out && compare "$rule, single" || wrong "$rule, single"
 }
-"$EXEUNT" predict --json -q --all-exits "$model" inputs.npy -p fixed >every 2>out || wrong predict
-both max-probability 0.3 thresholds=0.3
-both max-probability 0 thresholds=0 # nobody is left for the second stage
-both margin 0.1 thresholds=0.1
-both entropy 1.9 thresholds=1.9
-both patience -1 patience=1
-both fixed -1 exit=1
+both max-probability -s thresholds=0.3
+both max-probability -s thresholds=0 # nobody is left for the second stage
+both margin -s thresholds=0.1
+both entropy -s thresholds=1.9
+both patience -s patience=1
+both fixed -s exit=1
 
 refuse() { # PART ARGUMENT...
   local part=$1

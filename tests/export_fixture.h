@@ -167,7 +167,9 @@ static inline ex_policy export_fitted(const ex_model *model, const char *name,
   list->n = model->net->n_points - 1;
   for (int32_t p = 0; p < list->n; p++) {
     qsort(readings.value[p], (size_t)readings.n[p], sizeof(double), export_compare);
-    list->value[p] = readings.value[p][readings.n[p] / 2];
+    int32_t middle = readings.n[p] / 2; /* between two of them, so that nobody is on it */
+    list->value[p] =
+        (readings.value[p][middle] + readings.value[p][middle > 0 ? middle - 1 : 0]) / 2;
   }
   return policy;
 }

@@ -20,6 +20,7 @@
 
 #include "base/memory.h"
 #include "export/export_onnx_walk.h"
+#include "onnx/onnx_file.h"
 
 /* Answers: their raw numbers and the exits they were taken at. */
 struct answers {
@@ -34,6 +35,12 @@ struct batch {
   const char *left_rows[EX_MAX_POINTS], *logits[EX_MAX_POINTS], *exit[EX_MAX_POINTS];
   int32_t n_left;
 };
+
+/* The deepest graph lies within an If per exit but the last, which is a node, an attribute
+ * and a graph to protobuf, whose readers stop at so many messages; two hold the first
+ * graph, and the dimension of an output lies five further down. */
+_Static_assert(2 + 3 * (EX_MAX_POINTS - 1) + 5 <= EX_ONNX_MAX_DEPTH,
+               "so many exits cannot be a chain of If");
 
 static const char input_name[] = "input";
 

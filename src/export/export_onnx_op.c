@@ -1,32 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * export/export_onnx_op: operators of a network as ONNX nodes: a line in `table` each.
+ * export/export_onnx_op: operators of a network as ONNX nodes: a line in `layers` each,
+ * or in the table of export_onnx_rows.c.
  * Batch-norm stays a node of its own: runtimes fold it themselves.
  */
 #include <string.h>
 
 #include "export/export_onnx_walk.h"
 
-struct op {
-  const char *name; /* in the graph */
-  const char *onnx; /* the operator that takes the same inputs in the same order */
-  /* NULL: `onnx` alone says it. Returns the value's name. */
-  const char *(*write)(const struct ex_onnx_step *step, const char *onnx);
-  /* NULL: every node. What cannot be written about this one; NULL: nothing. */
-  const char *(*refuses)(const struct ex_onnx_step *step);
-};
-
 static const int64_t channels_axis = 1;
 
-/* Parameter or buffer `index` of the node, as a constant. */
-static const char *tensor(const struct ex_onnx_step *step, int32_t index) {
+const char *ex__onnx_tensor_as(const struct ex_onnx_step *step, int32_t index, int32_t rank,
+                               const int64_t *dim) {
   const ex_net *net = step->net;
   const struct ex_tensor_info *info = ex__graph_tensor(net->graph, step->node->tensor[index]);
   const ex_slabs *slabs = info->role == EX_ROLE_BUFFER ? net->buffers : net->params;
-  int64_t dim[EX_MAX_RANK];
-  for (int32_t i = 0; i < info->shape.rank; i++) dim[i] = info->shape.dim[i];
   return ex__onnx_reals(step->graph, ex__slabs_tensor(slabs, net->graph, step->node->tensor[index]),
-                        info->shape.rank, dim);
+                        rank, dim);
+}
+
+/* In its own shape. */
+static const char *tensor(const struct ex_onnx_step *step, int32_t index) {
+  const struct ex_shape *shape =
+      &ex__graph_tensor(step->net->graph, step->node->tensor[index])->shape;
+  int64_t dim[EX_MAX_RANK];
+  for (int32_t i = 0; i < shape->rank; i++) dim[i] = shape->dim[i];
+  return ex__onnx_tensor_as(step, index, shape->rank, dim);
+}
+
+const char *ex__onnx_reshaped(ex_onnx_graph *graph, const char *value, const int64_t *dim,
+                              int32_t n) {
+  int64_t to[EX_ONNX_MAX_DIMS + 1] = {0}; /* the batch stays what it is */
+  for (int32_t i = 0; i < n; i++) to[i + 1] = dim[i];
+  return ex__onnx_node(graph, "Reshape", value, ex__onnx_integers(graph, to, n + 1));
+}
+
+const char *ex__onnx_as_node(const struct ex_onnx_step *step, const char *value) {
+  const struct ex_shape *shape = &step->node->shape;
+  int64_t dim[EX_MAX_RANK];
+  for (int32_t i = 0; i < shape->rank; i++) dim[i] = shape->dim[i];
+  return ex__onnx_reshaped(step->graph, value, dim, shape->rank);
 }
 
 static void set_both(ex_onnx_graph *graph, const char *name, int64_t value) {
@@ -102,8 +115,13 @@ static const char *refuses_avg_pool(const struct ex_onnx_step *step) {
                                                     : NULL;
 }
 
-static const char *write_adaptive_pool(const struct ex_onnx_step *step, const char *onnx) {
-  (void)onnx;
+static bool even_windows(const struct ex_onnx_step *step) {
+  const struct ex_adaptive_pool *attr = step->node->attr;
+  const int32_t *in = step->in_shape[0]->dim;
+  return in[1] % attr->height == 0 && in[2] % attr->width == 0;
+}
+
+static const char *write_even_pool(const struct ex_onnx_step *step) {
   const struct ex_adaptive_pool *attr = step->node->attr;
   const int64_t kernel[] = {step->in_shape[0]->dim[1] / attr->height,
                             step->in_shape[0]->dim[2] / attr->width};
@@ -113,20 +131,67 @@ static const char *write_adaptive_pool(const struct ex_onnx_step *step, const ch
   return name;
 }
 
-static const char *refuses_adaptive_pool(const struct ex_onnx_step *step) {
-  const struct ex_adaptive_pool *attr = step->node->attr;
-  bool even =
-      step->in_shape[0]->dim[1] % attr->height == 0 && step->in_shape[0]->dim[2] % attr->width == 0;
-  return even ? NULL : "windows of unequal size";
+/* Windows of different sizes, along one axis: window i of n over `size` begins and ends here. */
+struct windows {
+  int64_t size, n;
+};
+
+static int64_t window_begin(struct windows w, int64_t i) { return i * w.size / w.n; }
+static int64_t window_end(struct windows w, int64_t i) {
+  return ((i + 1) * w.size + w.n - 1) / w.n;
 }
 
-/* To the node's shape; the batch stays what it is. */
+/* Means along an axis are a product with a constant: rows × [size][n], or [n][size] × columns. */
+static const char *means(ex_onnx_graph *graph, struct windows w, bool rows) {
+  const int64_t dim[] = {rows ? w.size : w.n, rows ? w.n : w.size};
+  float *share;
+  const char *name = ex__onnx_blank_reals(graph, 2, dim, &share);
+  for (int64_t i = 0; share != NULL && i < w.n; i++) {
+    int64_t begin = window_begin(w, i), end = window_end(w, i);
+    for (int64_t k = begin; k < end; k++)
+      share[rows ? k * w.n + i : i * w.size + k] = 1 / (float)(end - begin);
+  }
+  return name;
+}
+
+/* Largest along an axis: its windows are gathered, the smaller ones with their last
+ * element repeated, which changes no maximum. */
+static const char *largest(ex_onnx_graph *graph, const char *value, struct windows w,
+                           int64_t axis) {
+  int64_t dim[] = {w.n, 0}, *place;
+  const int64_t reduced = axis + 1;
+  for (int64_t i = 0; i < w.n; i++)
+    if (window_end(w, i) - window_begin(w, i) > dim[1])
+      dim[1] = window_end(w, i) - window_begin(w, i);
+  const char *places = ex__onnx_blank_integers(graph, 2, dim, &place);
+  for (int64_t i = 0; place != NULL && i < w.n; i++)
+    for (int64_t k = 0; k < dim[1]; k++) {
+      int64_t at = window_begin(w, i) + k, last = window_end(w, i) - 1;
+      place[i * dim[1] + k] = at < last ? at : last;
+    }
+  const char *gathered = ex__onnx_node(graph, "Gather", value, places);
+  ex__onnx_set_int(graph, "axis", axis);
+  const char *name = ex__onnx_node(graph, "ReduceMax", gathered);
+  ex__onnx_set_ints(graph, "axes", &reduced, 1);
+  ex__onnx_set_int(graph, "keepdims", 0);
+  return name;
+}
+
+static const char *write_adaptive_pool(const struct ex_onnx_step *step, const char *onnx) {
+  (void)onnx;
+  const struct ex_adaptive_pool *attr = step->node->attr;
+  if (even_windows(step)) return write_even_pool(step);
+  const struct windows down = {step->in_shape[0]->dim[1], attr->height};
+  const struct windows across = {step->in_shape[0]->dim[2], attr->width};
+  ex_onnx_graph *graph = step->graph;
+  if (attr->max) return largest(graph, largest(graph, step->in[0], down, 2), across, 3);
+  const char *rows = ex__onnx_node(graph, "MatMul", step->in[0], means(graph, across, true));
+  return ex__onnx_node(graph, "MatMul", means(graph, down, false), rows);
+}
+
 static const char *write_reshape(const struct ex_onnx_step *step, const char *onnx) {
-  const struct ex_shape *shape = &step->node->shape;
-  int64_t dim[EX_MAX_RANK + 1] = {0};
-  for (int32_t i = 0; i < shape->rank; i++) dim[i + 1] = shape->dim[i];
-  const char *to = ex__onnx_integers(step->graph, dim, shape->rank + 1);
-  return ex__onnx_node(step->graph, onnx, step->in[0], to);
+  (void)onnx;
+  return ex__onnx_as_node(step, step->in[0]);
 }
 
 static const char *write_global_pool(const struct ex_onnx_step *step, const char *onnx) {
@@ -186,14 +251,14 @@ static const char *write_nothing(const struct ex_onnx_step *step, const char *on
   return step->in[0];
 }
 
-static const struct op table[] = {
+static const struct ex_onnx_lowering layers[] = {
     {"conv2d", "Conv", write_conv2d, NULL},
     {"linear", "Gemm", write_linear, NULL},
     {"batch_norm", "BatchNormalization", write_batch_norm, NULL},
     {"max_pool", "MaxPool", write_pool, NULL},
     {"avg_pool", "AveragePool", write_avg_pool, refuses_avg_pool},
     {"global_avg_pool", "GlobalAveragePool", write_global_pool, NULL},
-    {"adaptive_pool", NULL, write_adaptive_pool, refuses_adaptive_pool},
+    {"adaptive_pool", NULL, write_adaptive_pool, NULL},
     {"relu", "Relu", write_list, NULL},
     {"sigmoid", "Sigmoid", write_list, NULL},
     {"gelu", NULL, write_gelu, NULL},
@@ -207,9 +272,8 @@ static const struct op table[] = {
     {"reshape", "Reshape", write_reshape, NULL},
     {"dropout", NULL, write_nothing, NULL},
     {"lrn", "LRN", write_lrn, NULL},
+    {.name = NULL},
 };
-
-enum { N_OPS = sizeof table / sizeof *table };
 
 /* ---- normalisation ---------------------------------------------------------- */
 
@@ -254,19 +318,27 @@ static enum ex_status write_normalise(const struct ex_onnx_step *step, const cha
 
 /* ----------------------------------------------------------------------------- */
 
+/* NULL: there is none. */
+static const struct ex_onnx_lowering *lowering_of(const char *op) {
+  const struct ex_onnx_lowering *const tables[] = {layers, ex__onnx_lower_rows};
+  for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+    for (const struct ex_onnx_lowering *row = tables[t]; row->name != NULL; row++)
+      if (strcmp(row->name, op) == 0) return row;
+  return NULL;
+}
+
 enum ex_status ex__onnx_step(const struct ex_onnx_step *step, int32_t id, const char **name,
                              struct ex_error *err) {
   const char *op = step->node->op->name;
   if (strcmp(op, "normalise") == 0) return write_normalise(step, name, err);
-  for (int32_t i = 0; i < N_OPS; i++) {
-    if (strcmp(table[i].name, op) != 0) continue;
-    const char *what = table[i].refuses != NULL ? table[i].refuses(step) : NULL;
-    if (what != NULL)
-      return ex__fail(err, EX_EUNSUPPORTED, "node %d, operator %s: %s cannot be written as ONNX",
-                      (int)id, op, what);
-    *name = table[i].write(step, table[i].onnx);
-    return EX_OK;
-  }
-  return ex__fail(err, EX_EUNSUPPORTED, "node %d, operator %s: cannot be written as ONNX", (int)id,
-                  op);
+  const struct ex_onnx_lowering *row = lowering_of(op);
+  if (row == NULL)
+    return ex__fail(err, EX_EUNSUPPORTED, "node %d, operator %s: cannot be written as ONNX",
+                    (int)id, op);
+  const char *what = row->refuses != NULL ? row->refuses(step) : NULL;
+  if (what != NULL)
+    return ex__fail(err, EX_EUNSUPPORTED, "node %d, operator %s: %s cannot be written as ONNX",
+                    (int)id, op, what);
+  *name = row->write(step, row->onnx);
+  return EX_OK;
 }

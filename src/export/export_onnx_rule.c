@@ -34,7 +34,7 @@ const char *ex__onnx_label(ex_onnx_graph *graph, const char *answer) {
   return name;
 }
 
-static const char *margin(ex_onnx_graph *graph, int32_t n_outputs, const char *answer) {
+const char *ex__onnx_margin(ex_onnx_graph *graph, int32_t n_outputs, const char *answer) {
   static const int64_t two = 2, first = 0, second = 1, third = 2;
   if (n_outputs == 1) return ex__onnx_confidence(graph, answer); /* nothing is second */
   const char *probability = along_classes(graph, "Softmax", answer);
@@ -52,7 +52,7 @@ static const char *margin(ex_onnx_graph *graph, int32_t n_outputs, const char *a
 }
 
 /* −Σ p · ln p, where the logarithm of a vanished probability is still a number. */
-static const char *entropy(ex_onnx_graph *graph, const char *answer) {
+const char *ex__onnx_entropy(ex_onnx_graph *graph, const char *answer) {
   const char *term = ex__onnx_node(graph, "Mul", along_classes(graph, "Softmax", answer),
                                    along_classes(graph, "LogSoftmax", answer));
   const char *axis = ex__onnx_integers(graph, &classes_axis, 1);
@@ -76,11 +76,13 @@ static const char *by_max_probability(struct ex_onnx_walk *walk, int32_t point,
 
 static const char *by_margin(struct ex_onnx_walk *walk, int32_t point, const char *answer) {
   return ex__onnx_node(walk->graph, "GreaterOrEqual",
-                       margin(walk->graph, walk->net->n_outputs, answer), threshold(walk, point));
+                       ex__onnx_margin(walk->graph, walk->net->n_outputs, answer),
+                       threshold(walk, point));
 }
 
 static const char *by_entropy(struct ex_onnx_walk *walk, int32_t point, const char *answer) {
-  return ex__onnx_node(walk->graph, "Less", entropy(walk->graph, answer), threshold(walk, point));
+  return ex__onnx_node(walk->graph, "Less", ex__onnx_entropy(walk->graph, answer),
+                       threshold(walk, point));
 }
 
 static const char *by_patience(struct ex_onnx_walk *walk, int32_t point, const char *answer) {

@@ -36,6 +36,28 @@ struct ex_onnx_step {
   const char *in[EX_MAX_INPUTS];
 };
 
+/* How an operator is written. */
+struct ex_onnx_lowering {
+  const char *name; /* in the network's graph */
+  const char *onnx; /* the operator that takes the same inputs in the same order */
+  /* Returns the value's name. */
+  const char *(*write)(const struct ex_onnx_step *step, const char *onnx);
+  /* NULL: every node. What cannot be written about this one; NULL: nothing. */
+  const char *(*refuses)(const struct ex_onnx_step *step);
+};
+
+/* Of what imported networks are made of besides; the last has no name. */
+extern const struct ex_onnx_lowering ex__onnx_lower_rows[];
+
+/* Parameter or buffer `index` of the node as a constant of these dimensions. */
+const char *ex__onnx_tensor_as(const struct ex_onnx_step *step, int32_t index, int32_t rank,
+                               const int64_t *dim);
+/* A value in other dimensions per sample, n ≤ EX_ONNX_MAX_DIMS, or in the node's. */
+enum { EX_ONNX_MAX_DIMS = 9 };
+const char *ex__onnx_reshaped(ex_onnx_graph *graph, const char *value, const int64_t *dim,
+                              int32_t n);
+const char *ex__onnx_as_node(const struct ex_onnx_step *step, const char *value);
+
 /* Writes it and sets *name, of its value. EX_EUNSUPPORTED names what cannot be written. */
 enum ex_status ex__onnx_step(const struct ex_onnx_step *step, int32_t id, const char **name,
                              struct ex_error *err);
@@ -57,8 +79,11 @@ struct ex_onnx_rule {
 
 enum ex_status ex__onnx_rule_find(struct ex_rule_values *values, const struct ex_onnx_rule **out,
                                   struct ex_error *err);
-/* The largest probability [batch] of answers. */
+/* Of answers [batch][n_outputs], each [batch]: the largest probability, that less the
+ * second, the entropy in nats, the label. */
 const char *ex__onnx_confidence(ex_onnx_graph *graph, const char *answer);
+const char *ex__onnx_margin(ex_onnx_graph *graph, int32_t n_outputs, const char *answer);
+const char *ex__onnx_entropy(ex_onnx_graph *graph, const char *answer);
 const char *ex__onnx_label(ex_onnx_graph *graph, const char *answer);
 
 #endif

@@ -254,6 +254,12 @@ void ex__onnx_set_graph(ex_onnx_graph *graph, const char *name, ex_onnx_graph *b
 
 /* ---- constants -------------------------------------------------------------- */
 
+static size_t count_of(int32_t rank, const int64_t *dim) {
+  size_t count = 1;
+  for (int32_t i = 0; i < rank; i++) count *= (size_t)dim[i];
+  return count;
+}
+
 /* Without its numbers, *count of them; NULL: no memory. */
 static Onnx__TensorProto *constant(ex_onnx_graph *graph, enum ex_onnx_element element, int32_t rank,
                                    const int64_t *dim, size_t *count) {
@@ -269,25 +275,40 @@ static Onnx__TensorProto *constant(ex_onnx_graph *graph, enum ex_onnx_element el
   tensor->has_data_type = 1;
   tensor->data_type = element;
   tensor->dims = dims;
-  *count = 1;
-  for (int32_t i = 0; i < rank; i++) {
-    dims[tensor->n_dims++] = dim[i];
-    *count *= (size_t)dim[i];
-  }
+  for (int32_t i = 0; i < rank; i++) dims[tensor->n_dims++] = dim[i];
+  *count = count_of(rank, dim);
   proto->initializer[proto->n_initializer++] = tensor;
   return tensor;
 }
 
-const char *ex__onnx_reals(ex_onnx_graph *graph, const ex_real *values, int32_t rank,
-                           const int64_t *dim) {
+const char *ex__onnx_blank_reals(ex_onnx_graph *graph, int32_t rank, const int64_t *dim,
+                                 float **values) {
   size_t count;
   Onnx__TensorProto *tensor = constant(graph, EX_ONNX_FLOAT, rank, dim, &count);
-  if (tensor == NULL) return "";
-  tensor->float_data = take(graph->writer, count, sizeof *tensor->float_data);
-  if (graph->writer->failed) return "";
-  for (size_t i = 0; i < count; i++) tensor->float_data[i] = (float)values[i];
+  *values = tensor != NULL ? take(graph->writer, count, sizeof **values) : NULL;
+  if (*values == NULL) return "";
+  tensor->float_data = *values;
   tensor->n_float_data = count;
   return tensor->name;
+}
+
+const char *ex__onnx_blank_integers(ex_onnx_graph *graph, int32_t rank, const int64_t *dim,
+                                    int64_t **values) {
+  size_t count;
+  Onnx__TensorProto *tensor = constant(graph, EX_ONNX_INT64, rank, dim, &count);
+  *values = tensor != NULL ? take(graph->writer, count, sizeof **values) : NULL;
+  if (*values == NULL) return "";
+  tensor->int64_data = *values;
+  tensor->n_int64_data = count;
+  return tensor->name;
+}
+
+const char *ex__onnx_reals(ex_onnx_graph *graph, const ex_real *values, int32_t rank,
+                           const int64_t *dim) {
+  float *to;
+  const char *name = ex__onnx_blank_reals(graph, rank, dim, &to);
+  for (size_t i = 0, n = to != NULL ? count_of(rank, dim) : 0; i < n; i++) to[i] = (float)values[i];
+  return name;
 }
 
 const char *ex__onnx_real(ex_onnx_graph *graph, double value) {
@@ -295,25 +316,19 @@ const char *ex__onnx_real(ex_onnx_graph *graph, double value) {
   return ex__onnx_reals(graph, &real, 0, NULL);
 }
 
-static const char *integers(ex_onnx_graph *graph, const int64_t *values, int32_t rank,
-                            const int64_t *dim) {
-  size_t count;
-  Onnx__TensorProto *tensor = constant(graph, EX_ONNX_INT64, rank, dim, &count);
-  if (tensor == NULL) return "";
-  tensor->int64_data = take(graph->writer, count, sizeof *tensor->int64_data);
-  if (graph->writer->failed) return "";
-  memcpy(tensor->int64_data, values, count * sizeof *values);
-  tensor->n_int64_data = count;
-  return tensor->name;
-}
-
 const char *ex__onnx_integers(ex_onnx_graph *graph, const int64_t *values, int32_t n) {
-  int64_t dim = n;
-  return integers(graph, values, 1, &dim);
+  const int64_t dim = n;
+  int64_t *to;
+  const char *name = ex__onnx_blank_integers(graph, 1, &dim, &to);
+  if (to != NULL) memcpy(to, values, (size_t)n * sizeof *to);
+  return name;
 }
 
 const char *ex__onnx_integer(ex_onnx_graph *graph, int64_t value) {
-  return integers(graph, &value, 0, NULL);
+  int64_t *to;
+  const char *name = ex__onnx_blank_integers(graph, 0, NULL, &to);
+  if (to != NULL) *to = value;
+  return name;
 }
 
 /* ---- the file --------------------------------------------------------------- */

@@ -61,5 +61,10 @@ const char *ex__onnx_reals(ex_onnx_graph *graph, const ex_real *values, int32_t 
 const char *ex__onnx_real(ex_onnx_graph *graph, double value); /* a scalar */
 const char *ex__onnx_integers(ex_onnx_graph *graph, const int64_t *values, int32_t n);
 const char *ex__onnx_integer(ex_onnx_graph *graph, int64_t value); /* a scalar */
+/* Constants of zeros, which the caller fills in; *values NULL: memory was short. */
+const char *ex__onnx_blank_reals(ex_onnx_graph *graph, int32_t rank, const int64_t *dim,
+                                 float **values);
+const char *ex__onnx_blank_integers(ex_onnx_graph *graph, int32_t rank, const int64_t *dim,
+                                    int64_t **values);
 
 #endif
