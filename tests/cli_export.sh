@@ -57,7 +57,12 @@ refuse() { # PART ARGUMENT...
 }
 refuse 'must be one of c'
 refuse '--to rust; must be one of' --to rust
-refuse 'exit rule window cannot be written as C; must be one of max-probability' --to c --policy window
+refuse 'exit rule oracle cannot be written as C; must be one of max-probability' --to c --policy oracle
 refuse 'name "9a"; must be [a-z]' --to c --name 9a
 refuse 'cannot create' --to c -o nowhere
+refuse '--form goes with --to onnx; without that it must be left out' --to c --form single
+refuse '--name goes with --to c; without that it must be left out' --to onnx --name net
+refuse '--int8 goes with --to c' --to onnx --int8
+refuse '--samples goes with --to c --int8' --to c --samples 10
+refuse '--data goes with --to c --int8' --to onnx --data fashion-mnist
 exit $failed

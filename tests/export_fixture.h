@@ -25,8 +25,8 @@ struct exported_result {
 };
 struct exported_net {
   float *work;
-  int stage, exit;
-  uint32_t ran;
+  int exit;
+  uint32_t bodies, heads;
 };
 
 struct exported {
@@ -117,7 +117,7 @@ static inline ex_engine *export_engine(const ex_model *model, const ex_policy *p
 
 /* ---- policies ---------------------------------------------------------------- */
 
-enum { EXPORT_MOST_INPUTS = 512 };
+enum { EXPORT_MOST_INPUTS = 2048 };
 
 struct readings {
   int32_t n[EX_MAX_POINTS];

@@ -422,20 +422,21 @@ static void refuses(const ex_model *model, const ex_policy *policy, const char *
 
 static void what_cannot_be_written_is_named(void **state) {
   (void)state;
-  struct ex_error err = {0};
   ex_model *model = odd_model(true);
-  ex_policy policy = export_policy(model, "window");
-  refuses(model, &policy, "net", EX_EUNSUPPORTED, "exit rule window cannot be written");
+  ex_policy policy = export_policy(model, "oracle");
+  refuses(model, &policy, "net", EX_EUNSUPPORTED,
+          "exit rule oracle cannot be written as C; must be one of max-probability, margin");
+  policy = export_policy(model, "jei");
+  refuses(model, &policy, "net", EX_EINVAL, "jei: exit 0 has no gate");
   policy = export_policy(model, "max-probability");
   refuses(model, &policy, "Net", EX_EINVAL, "name \"Net\"; must be [a-z]");
   refuses(model, &policy, "9net", EX_EINVAL, "name \"9net\"");
-  assert_ok(ex__policy_set(&policy, "fallback", "true", &err), &err);
-  refuses(model, &policy, "net", EX_EUNSUPPORTED, "fallback = true");
   ex_real *weight = ex__slabs_tensor(model->net->params, model->net->graph, 0);
   weight[1] = (ex_real)INFINITY;
   refuses(model, &policy, "net", EX_ENOTFINITE, "uneven.weight\" holds inf; must be finite");
   ex_model_free(model);
 
+  struct ex_error err = {0};
   ex_builder *b;
   ex_net *net;
   assert_ok(ex__builder_new(&(struct ex_shape){1, {12}}, 10, &b, &err), &err);

@@ -35,8 +35,8 @@ static const struct option_spec table[] = {
      "single, one input and a chain of If. Default batch."},
     {"int8", 0, OPTION_FLAG, offsetof(struct export_options, int8), NULL, 0, 0, NULL,
      "c: weights and activations of 8 bits instead of float."},
-    {"samples", 0, OPTION_INT, offsetof(struct export_options, samples), "N", 1, 1e6, "1000",
-     "int8: inputs of the select split that tell the ranges of activations."},
+    {"samples", 0, OPTION_INT, offsetof(struct export_options, samples), "N", 1, 1e6, NULL,
+     "int8: inputs of the select split that tell the ranges of activations. Default 1000."},
     {"data", 'd', OPTION_TEXT, offsetof(struct export_options, data), "RECIPE", 0, 0, NULL,
      "int8: data from this recipe instead of the model's own."},
     {"policy", 'p', OPTION_TEXT, offsetof(struct export_options, policy), "NAME", 0, 0, NULL,
@@ -60,13 +60,37 @@ static enum ex_status find_target(const char *name, export_write **write, struct
   return EX_EINVAL;
 }
 
-static enum ex_status export(const struct export_options *options, const char *path,
-                             ex_model **model, json_t *report, struct ex_error *err) {
-  ex_policy policy; export_write * write; EX_TRY(find_target(options->to, &write, err));
+/* What would be ignored is refused. */
+static enum ex_status check_options(const struct export_options *options, struct ex_error *err) {
+  bool c = strcmp(options->to, "c") == 0, onnx = strcmp(options->to, "onnx") == 0;
+  const struct {
+    const char *name, *with;
+    bool given, right;
+  } some[] = {
+      {"--name", "--to c", options->name != NULL, c},
+      {"--int8", "--to c", options->int8, c},
+      {"--samples", "--to c --int8", options->samples > 0, c && options->int8},
+      {"--data", "--to c --int8", options->data != NULL, c && options->int8},
+      {"--form", "--to onnx", options->form != NULL, onnx},
+  };
+  for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+    if (some[i].given && !some[i].right)
+      return ex__fail(err, EX_EINVAL, "%s goes with %s; without that it must be left out",
+                      some[i].name, some[i].with);
+  return EX_OK;
+}
+
+static enum ex_status write_model(const struct export_options *options, const char *path,
+                                  ex_model **model, json_t *report, struct ex_error *err) {
+  ex_policy policy;
+  export_write *write;
+  EX_TRY(find_target(options->to, &write, err));
+  EX_TRY(check_options(options, err));
   EX_TRY(ex__model_read(path, model, err));
-  if ((*model)->policy == NULL && options->policy == NULL) return ex__fail(
-      err, EX_EINVAL, "%s: is not calibrated; run `exeunt calibrate`, or name a rule with --policy",
-      path);
+  if ((*model)->policy == NULL && options->policy == NULL)
+    return ex__fail(err, EX_EINVAL,
+                    "%s: is not calibrated; run `exeunt calibrate`, or name a rule with --policy",
+                    path);
   EX_TRY(open_policy(*model, options->policy, &options->set, &policy, err));
   return write(options, path, *model, &policy, report, err);
 }
@@ -86,7 +110,7 @@ static int run(const void *given, char *const *arguments, int32_t n) {
   ex_model *model = NULL;
   json_t *report = json_object();
   int code = EXIT_SUCCESS;
-  if (export(options, arguments[0], &model, report, &err) != EX_OK)
+  if (write_model(options, arguments[0], &model, report, &err) != EX_OK)
     code = console_fail(&command_export, &err);
   else if (options->common.json)
     code = console_json(&command_export, json_incref(report));

@@ -14,7 +14,7 @@ struct export_options {
   struct common_options common;
   const char *to, *output, *name, *form, *data, *policy;
   bool int8;
-  int64_t samples;
+  int64_t samples; /* 0: not given */
   struct assignments set;
 };
 

@@ -49,6 +49,8 @@ static enum ex_status write_both(const struct export_options *options,
   return status;
 }
 
+enum { MOST_HELD_OUT = 1000 }; /* unless told otherwise */
+
 /* Held-out inputs, spread over select: what chooses may see no other. */
 struct held_out {
   ex_data *data;
@@ -65,7 +67,8 @@ static enum ex_status open_held_out(const struct export_options *options, const 
                                     struct held_out *held, struct ex_error *err) {
   EX_TRY(open_model_data(model, options->data, &held->data, err));
   held->size = ex__data_size(held->data, EX_SPLIT_SELECT);
-  held->wanted = (int32_t)options->samples < held->size ? (int32_t)options->samples : held->size;
+  int32_t wanted = options->samples > 0 ? (int32_t)options->samples : MOST_HELD_OUT;
+  held->wanted = wanted < held->size ? wanted : held->size;
   if (held->size > 0) return EX_OK;
   return ex__fail(err, EX_EINVAL, "int8: the select split has no samples; must have some");
 }

@@ -42,8 +42,6 @@ enum ex_status export_target_onnx(const struct export_options *options, const ch
   void *data = NULL;
   size_t size = 0;
   struct ex_export_onnx job = {.model = model, .policy = policy};
-  if (options->int8)
-    return ex__fail(err, EX_EINVAL, "--int8 goes with --to c; ONNX is written in float");
   EX_TRY(find_form(options->form, &job.form, err));
   EX_TRY(file_name(options, path, name, err));
   EX_TRY(ex__export_onnx(&job, &data, &size, err));

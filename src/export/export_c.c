@@ -22,8 +22,6 @@ struct work {
   struct ex_writer writer;
   const struct ex_export_plan *plan;
   const char *name;
-  const struct ex_export_rule *rule;
-  struct ex_rule_values values;
   struct ex_text kernels; /* names of those that were written */
   bool complete;          /* no kernel was missing */
 };
@@ -132,95 +130,119 @@ static void write_functions(struct work *work) {
     write_segment(work, "body", s, ex__net_segment(s, EX_PART_BODY));
     int32_t point = ex__net_point_of(net, s);
     if (point >= 0) write_segment(work, "head", point, ex__net_segment(s, EX_PART_HEAD));
+    if (point >= 0 && point < net->n_points - 1 && work->plan->gates)
+      write_segment(work, "gate", point, ex__net_segment(s, EX_PART_GATE));
   }
   ex__text_add(work->writer.text, "\n");
   write_table(work, "bodies", "body", net->n_stages);
   write_table(work, "heads", "head", net->n_points);
+  if (work->plan->gates) write_table(work, "gates", "gate", net->n_points - 1);
 }
 
 /* ---- exits ------------------------------------------------------------------- */
+
+/* The work memory is of floats; a value that is read as one lies at this number. */
+static long long float_at(const struct ex_export_plan *plan, int32_t node) {
+  return (long long)(plan->values[plan->value_of[node]].offset / (int64_t)sizeof(float));
+}
 
 static void write_exits(struct work *work) {
   const struct ex_export_plan *plan = work->plan;
   const ex_net *net = plan->net;
   struct ex_text *text = work->writer.text;
-  ex__text_add(text, "\n/* ---- exits ---- */\n\n/* Of each exit: its stage, where its head leaves "
-                     "its outputs, and the heads that its\n * answer needs, as bits. */\n"
-                     "static const struct exit {\n  int stage, outputs;\n  uint32_t needs;\n"
-                     "} exits[] = {\n");
-  for (int32_t p = 0; p < net->n_points; p++) {
-    const struct ex_value *value = &plan->values[plan->value_of[net->points[p].output]];
-    ex__text_add(text, "    {%d, %lld, 0x%lx},\n", (int)net->points[p].stage,
-                 (long long)(value->offset / (int64_t)sizeof(float)),
-                 (unsigned long)plan->closure[p]);
-  }
-  ex__text_add(text,
-               "};\n\n/* The exits that the rule looks at. */\nstatic const int looked[] = {");
-  int32_t last = net->n_points - 1, at = ex__policy_next(plan->job->policy, -1, last);
-  for (bool first = true;; first = false) {
-    ex__text_add(text, "%s%d", first ? "" : ", ", (int)at);
-    if (at >= last) break;
-    at = ex__policy_next(plan->job->policy, at, last);
+  int32_t last = net->n_points - 1;
+  ex__text_add(
+      text,
+      "\n/* ---- exits ---- */\n\nenum { EXITS = %d, OUTPUTS = %d, FIRST = %d };\n\n"
+      "/* Of each exit: its stage; where its head leaves its outputs%s; the bodies and\n"
+      " * heads that its answer needs, as bits; and the exit that the rule looks at next. */\n"
+      "static const struct exit {\n  int stage, outputs%s;\n"
+      "  uint32_t bodies, heads;\n  int next;\n} exits[] = {\n",
+      (int)net->n_points, (int)net->n_outputs, (int)ex__policy_next(plan->job->policy, -1, last),
+      plan->gates ? ", and its gate the score" : "", plan->gates ? ", gate" : "");
+  for (int32_t p = 0; p <= last; p++) {
+    ex__text_add(text, "    {%d, %lld", (int)net->points[p].stage,
+                 float_at(plan, net->points[p].output));
+    if (plan->gates)
+      ex__text_add(text, ", %lld", p < last ? float_at(plan, net->points[p].gate) : 0);
+    ex__text_add(text, ", 0x%lx, 0x%lx, %d},\n", (unsigned long)plan->bodies[p],
+                 (unsigned long)plan->closure[p],
+                 (int)(p < last ? ex__policy_next(plan->job->policy, p, last) : last));
   }
   ex__text_add(text, "};\n");
 }
 
-static void write_rule(struct work *work) {
+static void write_rule(struct work *work, struct ex_rule_values *values) {
+  const struct ex_export_plan *plan = work->plan;
   ex__text_add(work->writer.text, "\n/* ---- the exit rule ---- */\n\n");
-  if (work->rule->constants != NULL) {
-    work->rule->constants(&work->values, work->writer.text);
+  if (plan->rule->looks_back)
+    ex__text_add(work->writer.text, "enum { KEPT = %lld }; /* where answers are kept */\n",
+                 (long long)(plan->kept / (int64_t)sizeof(float)));
+  if (plan->rule->constants != NULL) {
+    plan->rule->constants(values, work->writer.text);
     ex__text_add(work->writer.text, "\n");
   }
-  kernel(work, work->rule->kernel);
+  kernel(work, plan->rule->kernel);
 }
 
 static const char run_text[] =
     "/* Runs on until the outputs of `exit` are there; nothing twice. */\n"
     "static void arrive(struct @_net *net, int exit) {\n"
-    "  while (net->stage <= exits[exit].stage) bodies[net->stage++](net->work);\n"
+    "  for (int s = 0; s <= exits[exit].stage; s++) {\n"
+    "    if (((exits[exit].bodies & ~net->bodies) >> s & 1) == 0) continue;\n"
+    "    bodies[s](net->work);\n"
+    "    net->bodies |= (uint32_t)1 << s;\n"
+    "  }\n"
     "  for (int p = 0; p <= exit; p++) {\n"
-    "    if ((exits[exit].needs & ~net->ran) >> p == 0) return;\n"
-    "    if (((exits[exit].needs & ~net->ran) >> p & 1) == 0) continue;\n"
+    "    if (((exits[exit].heads & ~net->heads) >> p & 1) == 0) continue;\n"
     "    heads[p](net->work);\n"
-    "    net->ran |= (uint32_t)1 << p;\n"
+    "    net->heads |= (uint32_t)1 << p;\n"
     "@TRANSFORM@"
     "  }\n"
     "}\n\n"
-    "static int tell(const struct @_net *net, int exit, const struct answer *seen,\n"
-    "                struct @_result *result) {\n"
+    "static int tell(const struct answer *seen, int exit, struct @_result *result) {\n"
     "  result->label = seen->label;\n"
     "  result->exit = exit;\n"
     "  result->confidence = seen->label < 0 ? 0 : 1 / seen->sum;\n"
-    "  result->logits = net->work + @ANSWER@;\n"
+    "  result->logits = seen->z;\n"
     "  return seen->label < 0 ? ^_NOT_FINITE : ^_OK;\n"
     "}\n\n"
     "void @_begin(struct @_net *net, float *work, const @_input *input) {\n"
     "  net->work = work;\n"
-    "  net->stage = 0;\n"
     "  net->exit = -1;\n"
-    "  net->ran = 0;\n"
+    "  net->bodies = net->heads = 0;\n"
     "@BEGIN@"
     "}\n\n"
     "int @_advance(struct @_net *net, int exit, struct @_result *result) {\n"
-    "  if (exit < 0 || exit < net->exit || exit >= ^_EXITS) return ^_INVALID;\n"
+    "  if (exit < 0 || exit < net->exit || exit >= EXITS) return ^_INVALID;\n"
     "  arrive(net, exit);\n"
     "  net->exit = exit;\n"
-    "  const struct answer seen = answer_of(net->work + @ANSWER@, ^_OUTPUTS);\n"
-    "  return tell(net, exit, &seen, result);\n"
+    "  const struct answer seen = answer_of(net->work + @ANSWER@, OUTPUTS);\n"
+    "  return tell(&seen, exit, result);\n"
     "}\n\n"
     "int @_run(const @_input *input, float *work, struct @_result *result) {\n"
-    "  const int n = (int)(sizeof looked / sizeof *looked);\n"
     "  struct memory memory = {0};\n"
     "  struct @_net net;\n"
     "  @_begin(&net, work, input);\n"
-    "  for (int i = 0;; i++) {\n"
-    "    const int exit = looked[i];\n"
+    "  for (int exit = FIRST, to;; exit = to) {\n"
     "    arrive(&net, exit);\n"
-    "    const struct answer seen = answer_of(net.work + @ANSWER@, ^_OUTPUTS);\n"
-    "    if (i == n - 1 || (seen.label >= 0 && leaves(&memory, exit, &seen)))\n"
-    "      return tell(&net, exit, &seen, result);\n"
+    "    struct answer seen = answer_of(work + @ANSWER@, OUTPUTS);\n"
+    "@GATE@"
+    "    to = seen.label >= 0@EARLY@ ? decide(&memory, exit, &seen) : GO_ON;\n"
+    "    if (to == GO_ON) to = exits[exit].next;\n"
+    "@BACK@"
+    "    if (to <= exit) return tell(&seen, to, result);\n"
     "  }\n"
     "}\n";
+
+static const char gate_text[] = "    if (exit < EXITS - 1) {\n"
+                                "      gates[exit](work);\n"
+                                "      seen.gate = work[exits[exit].gate];\n"
+                                "    }\n";
+
+static const char back_text[] =
+    "    for (int i = 0; i < OUTPUTS; i++) work[KEPT + exit * OUTPUTS + i] = seen.z[i];\n"
+    "    if (to < exit) seen = answer_of(work + KEPT + to * OUTPUTS, OUTPUTS);\n";
 
 /* `template` with @ for the name, ^ for it in capitals, and @WORD@ for what `fill`
  * says of it. */
@@ -242,17 +264,27 @@ static void write_template(struct work *work, const char *template,
   }
 }
 
+static bool is_word(const char *at, const char *word) {
+  return strncmp(at, word, strlen(word)) == 0;
+}
+
 static void fill_run(struct work *work, const char *word) {
   const struct ex_export_plan *plan = work->plan;
   struct ex_text *text = work->writer.text;
-  bool transformed = plan->reserved > 0;
-  if (strncmp(word, "TRANSFORM", 9) == 0 && transformed)
+  bool transformed = ex__transform_reserved(plan->net) > 0;
+  if (is_word(word, "TRANSFORM") && transformed) {
     ex__transform_write_call(plan, text);
-  else if (strncmp(word, "ANSWER", 6) == 0)
+  } else if (is_word(word, "ANSWER")) {
     ex__text_add(text, transformed ? "ANSWER" : "exits[exit].outputs");
-  else if (strncmp(word, "BEGIN", 5) == 0) {
+  } else if (is_word(word, "BEGIN")) {
     ex__transform_write_start(plan, text);
     ex__input_write_call(plan, text);
+  } else if (is_word(word, "GATE") && plan->gates) {
+    ex__text_add(text, "%s", gate_text);
+  } else if (is_word(word, "EARLY") && !plan->rule->looks_back) {
+    ex__text_add(text, " && exit < EXITS - 1");
+  } else if (is_word(word, "BACK") && plan->rule->looks_back) {
+    ex__text_add(text, "%s", back_text);
   }
 }
 
@@ -266,14 +298,12 @@ static void write_kernels(struct work *work) {
     kernel(work, ex__layer_form(plan, plan->steps[s].layer)->kernel);
 }
 
-static enum ex_status write(const struct ex_export_plan *plan, struct ex_text *source,
+static enum ex_status write(struct ex_export_plan *plan, struct ex_text *source,
                             struct ex_text *header, struct ex_error *err) {
   struct work work = {.writer = {.plan = plan, .text = source},
                       .plan = plan,
                       .name = plan->job->name,
-                      .values = {.policy = plan->job->policy},
                       .complete = true};
-  EX_TRY(ex__export_rule_find(&work.values, &work.rule, err));
   write_head(&work);
   write_kernels(&work);
   write_constants(&work);
@@ -281,12 +311,12 @@ static enum ex_status write(const struct ex_export_plan *plan, struct ex_text *s
   write_exits(&work);
   const char *transform = ex__transform_write_constants(plan, source);
   if (transform != NULL) kernel(&work, transform);
-  write_rule(&work);
+  write_rule(&work, &plan->values_of_rule);
   ex__text_add(source, "\n/* ---- what the header declares ---- */\n\n");
   write_template(&work, run_text, fill_run);
   ex__header_write(plan, work.writer.bytes, header);
   ex__text_clear(&work.kernels);
-  EX_TRY(ex__values_status(&work.values, err));
+  EX_TRY(ex__values_status(&plan->values_of_rule, err));
   if (!work.complete) return ex__fail(err, EX_EBACKEND, "export: a kernel is missing");
   if (work.writer.too_large)
     return ex__fail(err, EX_ENOTFINITE,

@@ -55,7 +55,7 @@ struct twin {
 };
 
 static bool runs(const struct ex_export_plan *plan, int32_t id) {
-  return ex__graph_node(plan->net->graph, id)->segment % EX_N_PARTS != EX_PART_GATE;
+  return ex__export_runs(plan, ex__graph_node(plan->net->graph, id));
 }
 
 static void describe_call(const struct twin *twin, int32_t id, struct ex_op_call *call) {

@@ -19,13 +19,9 @@ static bool is_op(const struct ex_node *node, const char *name) {
   return strcmp(node->op->name, name) == 0;
 }
 
-static bool in_gate(const struct ex_node *node) {
-  return node->segment % EX_N_PARTS == EX_PART_GATE;
-}
-
 static bool is_output(const ex_net *net, int32_t id) {
   for (int32_t p = 0; p < net->n_points; p++)
-    if (net->points[p].output == id) return true;
+    if (net->points[p].output == id || net->points[p].gate == id) return true;
   return false;
 }
 
@@ -37,7 +33,7 @@ static void find_readers(struct ex_export_plan *plan) {
   const ex_net *net = plan->net;
   for (int32_t id = ex__graph_n_nodes(net->graph) - 1; id >= 0; id--) {
     const struct ex_node *node = ex__graph_node(net->graph, id);
-    if (in_gate(node)) continue;
+    if (!ex__export_runs(plan, node)) continue;
     if (is_output(net, id)) {
       plan->readers[id]++;
       plan->ordered[id] = true;
@@ -187,8 +183,12 @@ static void count(struct ex_export_plan *plan) {
   for (int32_t s = 0; s < plan->n_steps; s++)
     for (int32_t k = 0; k < plan->steps[s].n_in; k++)
       plan->values[plan->steps[s].in[k]].n_readers++;
-  for (int32_t p = 0; p < plan->net->n_points; p++)
-    plan->values[plan->value_of[plan->net->points[p].output]].n_readers++;
+  for (int32_t p = 0; p < plan->net->n_points; p++) {
+    const struct ex_point *point = &plan->net->points[p];
+    plan->values[plan->value_of[point->output]].n_readers++;
+    if (point->gate >= 0 && plan->value_of[point->gate] >= 0)
+      plan->values[plan->value_of[point->gate]].n_readers++;
+  }
 }
 
 /* MSDNet makes maps that nobody reads. */
@@ -245,7 +245,8 @@ enum ex_status ex__export_lower(struct ex_export_plan *plan, struct ex_error *er
   find_readers(plan);
   for (int32_t id = 0; id < n; id++) {
     plan->value_of[id] = -1;
-    if (!in_gate(ex__graph_node(plan->net->graph, id))) EX_TRY(lower_node(plan, id, err));
+    if (ex__export_runs(plan, ex__graph_node(plan->net->graph, id)))
+      EX_TRY(lower_node(plan, id, err));
   }
   count(plan);
   EX_TRY(mark_logits(plan, err));

@@ -4,8 +4,8 @@
  *
  * A value lives from the step that makes it to the last that reads it, and a step
  * that may write over an input does. A head that later exits read too may run as
- * late as the last of them, so what it reads and makes lives as long. Values are
- * placed stage by stage, the largest of a stage first, each at the lowest place
+ * late as the last of them, so what it reads and makes lives as long. An answer lives
+ * until its gate has run, as the rule looks at both. Values are placed stage by stage, the largest of a stage first, each at the lowest place
  * where nothing that lives at the same time is in its way: so an early exit needs
  * no more memory than its own stages do, which is what the header states.
  */
@@ -47,6 +47,11 @@ static void find_lives(struct ex_export_plan *plan) {
     }
     for (int32_t k = 0; k < step->n_in; k++) touch(&plan->values[step->in[k]], s + 1, until);
     touch(&plan->values[step->out], s + 1, until);
+  }
+  for (int32_t p = 0; plan->gates && p < net->n_points; p++) {
+    struct ex_value *answer = &plan->values[plan->value_of[net->points[p].output]];
+    int32_t gate = ex__net_segment(net->points[p].stage, EX_PART_GATE);
+    touch(answer, answer->begins, end_of_segment(plan, gate));
   }
 }
 

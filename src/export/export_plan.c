@@ -11,15 +11,43 @@
 #include "export/export_transform.h"
 #include "export/layer_product.h"
 
+/* A jump leaves out the bodies that neither its goal nor any exit behind it needs: what
+ * were made up later would find its inputs overwritten. */
 static void find_uses(struct ex_export_plan *plan) {
   const ex_net *net = plan->net;
   for (int32_t p = 0; p < net->n_points; p++) {
     plan->closure[p] = ex__net_closure(net, p);
     plan->last_use[p] = p;
+    uint32_t so_far = UINT32_MAX >> (31 - net->points[p].stage);
+    for (int32_t q = p; q < net->n_points; q++) plan->bodies[p] |= ex__net_bodies(net, q) & so_far;
   }
   for (int32_t p = 0; p < net->n_points; p++)
     for (int32_t q = p; q < net->n_points; q++)
       if (plan->closure[q] >> p & 1) plan->last_use[p] = q;
+}
+
+/* The rule, and what of the network it reads besides answers. */
+static enum ex_status find_rule(struct ex_export_plan *plan, struct ex_error *err) {
+  const ex_policy *policy = plan->job->policy;
+  plan->values_of_rule.policy = policy;
+  EX_TRY(ex__export_rule_find(&plan->values_of_rule, &plan->rule, err));
+  plan->gates = (policy->class->needs & EX_POLICY_NEEDS_GATE) != 0 && plan->net->n_points > 1;
+  for (int32_t p = 0; plan->gates && p < plan->net->n_points - 1; p++)
+    if (plan->net->points[p].gate < 0)
+      return ex__fail(err, EX_EINVAL, "%s: exit %d has no gate; every exit but the last must",
+                      policy->class->name, (int)p);
+  if (!plan->gates || !plan->job->int8) return EX_OK;
+  return ex__fail(err, EX_EUNSUPPORTED,
+                  "exit rule %s reads gates, which cannot be written in int8; leave --int8 out",
+                  policy->class->name);
+}
+
+/* What lies in front of all values. */
+static void reserve(struct ex_export_plan *plan) {
+  const ex_net *net = plan->net;
+  plan->kept = plan->reserved = ex__transform_reserved(net);
+  if (plan->rule->looks_back)
+    plan->reserved += (int64_t)sizeof(float) * net->n_points * net->n_outputs;
 }
 
 /* What is not a number cannot be written as one. */
@@ -57,8 +85,9 @@ static enum ex_status make(struct ex_export_plan *plan, struct ex_error *err) {
                     job->name, EX_EXPORT_NAME_SIZE);
   EX_TRY(ex__input_check(plan, err));
   EX_TRY(check_numbers(plan, err));
+  EX_TRY(find_rule(plan, err));
   find_uses(plan);
-  plan->reserved = ex__transform_reserved(plan->net);
+  reserve(plan);
   EX_TRY(ex__export_lower(plan, err));
   if (job->int8) EX_TRY(ex__export_ranges(plan, err));
   return ex__export_place(plan, err);

@@ -10,13 +10,14 @@
  * over consecutive numbers; a linear layer that reads a flattened map gets its
  * weights in that order, and flattening costs nothing.
  *
- * Steps stand in the order stage 0 body, stage 0 head, stage 1 body, …; gates are
- * left out, since the rules that read them are not exported.
+ * Steps stand in the order stage 0 body, stage 0 head, stage 0 gate, stage 1 body, …;
+ * gates are there for the rules that read them, and no gate at the last exit.
  */
 #ifndef EX_EXPORT_EXPORT_PLAN_H
 #define EX_EXPORT_EXPORT_PLAN_H
 
 #include "export/export.h"
+#include "export/export_rule.h"
 #include "graph/op.h"
 
 struct ex_layer;
@@ -53,16 +54,21 @@ struct ex_layer_step {
 struct ex_export_plan {
   const struct ex_export_c *job;
   const ex_net *net;
+  struct ex_rule_values values_of_rule;
+  const struct ex_export_rule *rule;
+  bool gates;                  /* the rule reads them */
   struct ex_layer_step *steps; /* [n_steps] */
   int32_t n_steps;
   struct ex_value *values; /* [n_values]; [0] is the input */
   int32_t n_values;
   int32_t *readers;  /* [n_nodes] of the graph: how many read it, an exit's answer included */
   bool *ordered;     /* [n_nodes]: somebody wants its numbers in the graph's order */
-  int32_t *value_of; /* [n_nodes] of the graph; −1: in a gate */
-  int64_t reserved;  /* bytes in front of all values, for the exit transform */
+  int32_t *value_of; /* [n_nodes] of the graph; −1: in a gate that is left out */
+  int64_t kept;      /* where in the work memory answers are kept, bytes */
+  int64_t reserved;  /* bytes in front of all values: of the exit transform, and what is kept */
   int64_t work[EX_MAX_POINTS]; /* bytes, if no exit behind this one is run */
   uint32_t closure[EX_MAX_POINTS];
+  uint32_t bodies[EX_MAX_POINTS];  /* stages whose bodies have run when an exit is looked at */
   int32_t last_use[EX_MAX_POINTS]; /* the last point that may run this one's head */
 };
 
@@ -86,6 +92,12 @@ static inline const ex_real *ex__export_tensor(const struct ex_export_plan *plan
 
 static inline int32_t ex__export_stage(const struct ex_layer_step *step) {
   return step->segment / EX_N_PARTS;
+}
+/* Whether a node of the graph is to be run. */
+static inline bool ex__export_runs(const struct ex_export_plan *plan, const struct ex_node *node) {
+  int32_t last = plan->net->points[plan->net->n_points - 1].stage;
+  return node->segment % EX_N_PARTS != EX_PART_GATE ||
+         (plan->gates && node->segment / EX_N_PARTS != last);
 }
 static inline bool ex__export_in_head(const struct ex_layer_step *step) {
   return step->segment % EX_N_PARTS == EX_PART_HEAD;

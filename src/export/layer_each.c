@@ -2,7 +2,7 @@
  *
  * export/layer_each: layers that work element by element or pixel by pixel:
  * batch-norm by itself, relu, addition, blend, softmax, sigmoid, local response
- * normalisation.
+ * normalisation, pre-processing within a network; and the confidences of a head's outputs.
  */
 #include <math.h>
 
@@ -193,8 +193,33 @@ static void lrn_call(struct ex_writer *writer, const struct ex_layer_step *step)
   ex__write_call(writer, step, "lrn");
 }
 
+/* Means and factors as ex__preprocess_apply takes them. */
+static void normalise_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  const struct ex_normalise *attr = step->node->attr;
+  double factor[EX_MAX_LIST];
+  int32_t n = attr->mean.n;
+  for (int32_t c = 0; c < n; c++) factor[c] = 1 / attr->deviation.value[c];
+  ex__write_floats(writer, step, "mean", attr->mean.value, n);
+  ex__write_floats(writer, step, "factor", factor, n);
+  ex__write_layer(writer, step, "standardise",
+                  ".pixels = %d, .channels = %d, .per_channel = %d, .divisor = %d,\n"
+                  "    .mean = %s_mean, .factor = %s_factor",
+                  pixels_of(step), channels_of(step), n > 1, attr->bytes ? 255 : 1, step->name,
+                  step->name);
+}
+
+static void normalise_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  ex__write_call(writer, step, "standardise");
+}
+
+static void confidence_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  open_call(writer, step, "confidence");
+  ex__text_add(writer->text, ", %d);\n",
+               (int)ex__shape_count(&ex__layer_in(writer->plan, step, 0)->shape));
+}
+
 extern const struct ex_layer ex__layer_batch_norm, ex__layer_relu, ex__layer_add, ex__layer_blend,
-    ex__layer_softmax, ex__layer_sigmoid, ex__layer_lrn;
+    ex__layer_softmax, ex__layer_sigmoid, ex__layer_lrn, ex__layer_normalise, ex__layer_confidence;
 const struct ex_layer ex__layer_batch_norm = {
     .op = "batch_norm",
     .flags = EX_LAYER_TAKES_RELU | EX_LAYER_IN_PLACE,
@@ -233,4 +258,12 @@ const struct ex_layer ex__layer_sigmoid = {
 const struct ex_layer ex__layer_lrn = {
     .op = "lrn",
     .form[EX_FLOAT] = {"float_lrn", lrn_constants, lrn_call},
+};
+const struct ex_layer ex__layer_normalise = {
+    .op = "normalise",
+    .form[EX_FLOAT] = {"float_normalise", normalise_constants, normalise_call},
+};
+const struct ex_layer ex__layer_confidence = {
+    .op = "confidence",
+    .form[EX_FLOAT] = {"float_confidence", NULL, confidence_call},
 };

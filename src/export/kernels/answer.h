@@ -13,11 +13,17 @@ struct answer {
   float most, second; /* the largest output and the next */
   float sum;          /* Σ exp(z − most) ≥ 1, in order; the confidence is 1 / sum */
   float weighted;     /* Σ (z − most) · exp(z − most) */
+  float gate;         /* score of its gate, for rules that read gates */
+  const float *z;
 };
+
+/* What a rule decides: an exit so far, whose answer it is; a later one, to which to go;
+ * or to go on, to the next exit that the rule looks at. */
+enum { GO_ON = -1 };
 
 /* z [n], n > 0 */
 static struct answer answer_of(const float *z, int n) {
-  struct answer answer = {0, z[0], -0x1.fffffep+127f, 0, 0}; /* no next one yet */
+  struct answer answer = {0, z[0], -0x1.fffffep+127f, 0, 0, 0, z}; /* no next one yet */
   for (int i = 0; i < n; i++) {
     if (z[i] - z[i] != 0) answer.label = -1; /* infinity less itself is not a number */
     if (answer.label < 0) return answer;

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * export/kernels/float_sigmoid: 1 / (1 + exp(−x)).
+ * export/kernels/float_sigmoid: 1 / (1 + exp(−x)) of each number.
  */
 #ifndef EX_EXPORT_KERNELS_FLOAT_SIGMOID_H
 #define EX_EXPORT_KERNELS_FLOAT_SIGMOID_H
 
-#include "export/kernels/kernel_exponential.h"
+#include "export/kernels/kernel_logistic.h"
 
 static void sigmoid(const float *in, float *out, int n) {
-  for (int i = 0; i < n; i++) {
-    const float small = exponential(in[i] < 0 ? in[i] : -in[i]);
-    out[i] = (in[i] < 0 ? small : 1) / (1 + small);
-  }
+  for (int i = 0; i < n; i++) out[i] = logistic(in[i]);
 }
 
 #endif

@@ -5,8 +5,7 @@
 #ifndef EX_EXPORT_KERNELS_RULE_ENTROPY_H
 #define EX_EXPORT_KERNELS_RULE_ENTROPY_H
 
-#include "export/kernels/answer.h"
-#include "export/kernels/kernel_logarithm.h"
+#include "export/kernels/kernel_entropy.h"
 
 /* Rule entropy: leave where the entropy of the probabilities, in nats, lies below the
  * threshold. */
@@ -14,9 +13,9 @@ struct memory {
   int none;
 };
 
-static int leaves(struct memory *memory, int exit, const struct answer *seen) {
+static int decide(struct memory *memory, int exit, const struct answer *seen) {
   (void)memory;
-  return logarithm(seen->sum) - seen->weighted / seen->sum < thresholds[exit];
+  return entropy_of(seen) < thresholds[exit] ? exit : GO_ON;
 }
 
 #endif

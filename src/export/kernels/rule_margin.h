@@ -12,9 +12,10 @@ struct memory {
   int none;
 };
 
-static int leaves(struct memory *memory, int exit, const struct answer *seen) {
+static int decide(struct memory *memory, int exit, const struct answer *seen) {
+  const float lead = (1 - exponential(seen->second - seen->most)) / seen->sum;
   (void)memory;
-  return (1 - exponential(seen->second - seen->most)) / seen->sum >= thresholds[exit];
+  return lead >= thresholds[exit] ? exit : GO_ON;
 }
 
 #endif

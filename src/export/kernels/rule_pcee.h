@@ -12,11 +12,11 @@ struct memory {
   int none;
 };
 
-static int leaves(struct memory *memory, int exit, const struct answer *seen) {
+static int decide(struct memory *memory, int exit, const struct answer *seen) {
   int band = BANDS - 1;
   (void)memory;
   while (band > 0 && bands[exit][band].from > 1 / seen->sum) band--;
-  return bands[exit][band].leaves;
+  return bands[exit][band].leaves ? exit : GO_ON;
 }
 
 #endif
