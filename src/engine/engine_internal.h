@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/pool.h"
 #include "engine/engine.h"
+#include "engine/partition.h"
 
 enum { EX_MAX_SEGMENTS = EX_MAX_STAGES * EX_N_PARTS };
 
@@ -83,6 +84,9 @@ struct ex_engine {
 /* Puts a sample at the entrance. x [features]. */
 void ex__engine_enter(const ex_engine *engine, struct ex_engine_worker *worker,
                       struct ex_engine_sample *sample, const float *x);
+/* Puts a sample behind the cut, on its way to `target`. plain [ex__cut_size]. */
+void ex__engine_resume(const ex_engine *engine, struct ex_engine_sample *sample,
+                       const ex_partition *split, const ex_real *plain, int32_t target);
 /* Runs the body of `stage` for n samples ≤ EX_MICRO_BATCH whose next stage it
  * is, and for those that thereby arrive at their target the heads that its
  * answer needs, and its gate. */

@@ -41,6 +41,7 @@ struct slot {
   bool entered;    /* its input was read */
   bool told;       /* the first of both answers was given */
   bool hurried;
+  bool cut; /* it ends here, not by the policy, and goes on elsewhere */
 };
 
 /* A binary heap of slots, the one that is due first on top. */
@@ -168,6 +169,7 @@ static void tell(const ex_engine *engine, struct worker *worker, const struct sl
                                       .hurried = slot->hurried,
                                       .wanted = slot->wanted,
                                       .first = slot->first,
+                                      .target = slot->cut ? sample->target : -1,
                                       .logits = worker->logits,
                                       .result = {.exit = -1, .label = -1, .stage = -1}};
   answer.result.logits = worker->logits;
@@ -176,10 +178,33 @@ static void tell(const ex_engine *engine, struct worker *worker, const struct sl
   slot->ticket->answered(slot->ticket->context, &answer);
 }
 
+static bool begins_behind_cut(const struct ex_ticket *ticket) {
+  return ticket->split != NULL && ticket->x == NULL;
+}
+
 static void enter(const ex_engine *engine, struct worker *worker, struct slot *slot) {
-  ex__engine_enter(engine, &worker->tools, slot->sample, slot->ticket->x);
-  slot->sample->target = ex__policy_next(&engine->policy, -1, last_exit(engine, slot->ticket));
+  const struct ex_ticket *ticket = slot->ticket;
   slot->entered = true;
+  if (begins_behind_cut(ticket)) {
+    ex__engine_resume(engine, slot->sample, ticket->split, ticket->cut, ticket->target);
+    return;
+  }
+  ex__engine_enter(engine, &worker->tools, slot->sample, ticket->x);
+  slot->sample->target = ex__policy_next(&engine->policy, -1, last_exit(engine, ticket));
+}
+
+/* The stages of this machine have run, and the policy has not left: the cut is
+ * written and the best so far answered. */
+static bool cut(const ex_engine *engine, struct worker *worker, struct slot *slot) {
+  const struct ex_ticket *ticket = slot->ticket;
+  struct ex_engine_sample *sample = slot->sample;
+  if (ticket->split == NULL || ticket->x == NULL) return false;
+  if (ex__engine_next_stage(engine, sample) <= ex__partition_stage(ticket->split)) return false;
+  ex__cut_pack(ex__partition_cut(ticket->split), sample->state, ticket->cut);
+  slot->cut = true;
+  int32_t best = ex__engine_best(sample);
+  tell(engine, worker, slot, EX_OK, best >= 0 ? best : sample->point, true);
+  return true;
 }
 
 /* The policy has left: it ends here, or some exits later, or at the last. */
@@ -258,7 +283,7 @@ static void run_batch(ex_pipeline *pipeline, struct worker *worker, struct micro
   for (int32_t i = 0; i < n; i++) {
     struct slot *slot = batch->slot[i];
     bool answered = ex__engine_arrived(slot->sample) && decide(engine, worker, slot);
-    if (answered)
+    if (answered || cut(engine, worker, slot))
       gone->slot[gone->n++] = slot;
     else
       batch->slot[batch->n++] = slot;
@@ -290,6 +315,17 @@ static void *work(void *context) {
 
 /* ---- from outside ----------------------------------------------------------- */
 
+/* What the queues go by before a worker lets the sample in. */
+static void place(const ex_engine *engine, struct ex_engine_sample *sample,
+                  const struct ex_ticket *ticket) {
+  bool behind = begins_behind_cut(ticket);
+  sample->point = sample->exit = -1;
+  sample->ran = 0;
+  sample->bodies = behind ? (uint32_t)((UINT64_C(2) << ex__partition_stage(ticket->split)) - 1) : 0;
+  sample->target =
+      behind ? ticket->target : ex__policy_next(&engine->policy, -1, last_exit(engine, ticket));
+}
+
 bool ex__pipeline_submit(ex_pipeline *pipeline, const struct ex_ticket *const *tickets, int32_t n) {
   int64_t now = ex__now_ns();
   pthread_mutex_lock(&pipeline->lock);
@@ -303,10 +339,7 @@ bool ex__pipeline_submit(ex_pipeline *pipeline, const struct ex_ticket *const *t
                           .wanted = -1,
                           .stop_at = -1};
     struct ex_engine_sample *sample = slot->sample;
-    sample->point = sample->exit = -1;
-    sample->ran = sample->bodies = 0;
-    sample->target =
-        ex__policy_next(&pipeline->engine->policy, -1, last_exit(pipeline->engine, tickets[i]));
+    place(pipeline->engine, sample, tickets[i]);
     enqueue(pipeline, slot, now);
   }
   if (fits && n > 1)

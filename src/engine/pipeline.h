@@ -16,6 +16,7 @@
 #define EX_ENGINE_PIPELINE_H
 
 #include "engine/engine.h"
+#include "engine/partition.h"
 
 typedef struct ex_pipeline ex_pipeline;
 
@@ -26,6 +27,9 @@ struct ex_pipeline_answer {
   enum ex_status status;
   bool final;              /* false: a better one follows */
   bool hurried;            /* the deadline ended it, not the policy */
+  int32_t target;          /* ≥ 0: the policy has not left, the ticket's cut is filled, and this
+                              is the point to look at next behind it; the result is the best
+                              so far. −1: nothing is left to do */
   int32_t wanted;          /* exit at which the policy would leave; −1: it was not asked so far */
   int32_t first;           /* the exit that was looked at first; −1: none */
   double first_confidence; /* there */
@@ -45,6 +49,14 @@ struct ex_ticket {
   int64_t deadline_ns;    /* by ex__now_ns; INT64_MAX: none */
   const int32_t *classes; /* [n_classes] of interest, see struct ex_request; NULL: the policy's */
   int32_t n_classes;
+  /* Of a network that is run by two machines; NULL: the whole is run here. With x
+   * the sample ends at the cut, which is then written, unless the policy leaves
+   * before. Without x (NULL) it begins behind the cut, on its way to `target`, which
+   * must lie behind it; its multiply-adds are those from there. `later` must be 0
+   * and `both` false. */
+  const ex_partition *split;
+  ex_real *cut; /* [ex__cut_size] */
+  int32_t target;
   ex_pipeline_answered *answered;
   void *context;
 };

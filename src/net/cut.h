@@ -19,7 +19,7 @@ typedef struct ex_cut ex_cut;
  * stages read of this one and of earlier ones. Borrows `compiled`. */
 enum ex_status ex__cut_new(const ex_compiled *compiled, int32_t stage, ex_cut **out,
                            struct ex_error *err);
-void ex__cut_free(ex_cut *cut); /* accepts NULL */
+void ex__cut_free(ex_cut *cut);            /* accepts NULL */
 int32_t ex__cut_values(const ex_cut *cut); /* how many values cross */
 int64_t ex__cut_size(const ex_cut *cut);   /* elements of them all */
 /* The shape of value i in [0, ex__cut_values). */
