@@ -26,6 +26,7 @@ struct ex_engine_sample {
   ex_real *probability; /* [n_outputs], of `point` */
   double gate;          /* of `point`; NaN: none */
   uint32_t ran;         /* bit p: the head of point p has run */
+  uint32_t looked;      /* bit p: the policy has decided at point p */
   uint32_t bodies;      /* bit s: the body of stage s has run */
   int32_t target;       /* the point to be looked at next */
   int32_t point;        /* looked at last; −1: none yet */
@@ -33,6 +34,7 @@ struct ex_engine_sample {
   int32_t exit;         /* the policy left with this point's answer; −1: it has not */
   int64_t macs;
   struct ex_answer answer[EX_MAX_POINTS]; /* where `ran` */
+  ex_real gates[EX_MAX_POINTS];           /* where `looked` and there is one; else NaN */
 };
 
 struct ex_engine_worker {
@@ -84,14 +86,14 @@ struct ex_engine {
 /* Puts a sample at the entrance. x [features]. */
 void ex__engine_enter(const ex_engine *engine, struct ex_engine_worker *worker,
                       struct ex_engine_sample *sample, const float *x);
-/* Puts a sample behind the cut, on its way to `target`. plain [ex__cut_size]. */
-void ex__engine_resume(const ex_engine *engine, struct ex_engine_sample *sample,
-                       const ex_partition *split, const ex_real *plain, int32_t target);
 /* Runs the body of `stage` for n samples ≤ EX_MICRO_BATCH whose next stage it
  * is, and for those that thereby arrive at their target the heads that its
  * answer needs, and its gate. */
 void ex__engine_stage(const ex_engine *engine, struct ex_engine_worker *worker, int32_t stage,
                       struct ex_engine_sample *const *samples, int32_t n);
+/* Runs these heads of points whose bodies have run, in ascending order. */
+void ex__engine_heads(const ex_engine *engine, struct ex_engine_worker *worker, uint32_t heads,
+                      struct ex_engine_sample *sample);
 /* What surrounds a request without a deadline: the classes that it asked for. */
 struct ex_env ex__engine_env(const ex_engine *engine);
 /* What the policy is shown at the point that was looked at last. */
@@ -137,6 +139,22 @@ static inline int32_t ex__engine_first_target(const ex_engine *engine) {
   if (!engine->has_policy) return 0;
   return ex__policy_next(&engine->policy, -1, engine->net->n_points - 1);
 }
+
+/* ---- engine_partition.c --------------------------------------------------- */
+
+/* Fills `out`, but for `stops`, from a sample whose bodies up to the stage of `point`
+ * have run, and none later; the point must be allowed. */
+void ex__engine_carry(const ex_engine *engine, struct ex_engine_worker *worker,
+                      struct ex_engine_sample *sample, const ex_partition *partition, int32_t point,
+                      struct ex_crossing *out);
+/* The sample goes on where the crossing, which was checked, left; its multiply-adds
+ * are those from there. */
+void ex__engine_resume(const ex_engine *engine, struct ex_engine_sample *sample,
+                       const ex_partition *partition, const struct ex_crossing *crossing,
+                       const struct ex_env *env);
+/* Only what says where it is on its way, before it is resumed. */
+void ex__engine_place(const ex_engine *engine, struct ex_engine_sample *sample,
+                      const struct ex_crossing *crossing);
 
 /* ---- engine.c ------------------------------------------------------------- */
 

@@ -24,50 +24,35 @@
 #include <signal.h>
 
 #include "base/memory.h"
-#include "engine/engine_internal.h"
+#include "engine/pipeline_internal.h"
 
 enum { MAX_WORKERS = 256 };
 static const int64_t patience_ns = 5000000, assumed_ns = 100000000;
 
-struct slot {
-  const struct ex_ticket *ticket;
-  struct ex_engine_sample *sample;
-  int64_t came;    /* when it was submitted */
-  int64_t since;   /* when it was put into its queue */
-  int64_t due;     /* when it must be run at the latest */
-  int32_t first;   /* the point that was looked at first; −1: none yet */
-  int32_t wanted;  /* where the policy would leave; −1: nowhere so far */
-  int32_t stop_at; /* the point that ends it, once the policy has left; −1 */
-  bool entered;    /* its input was read */
-  bool told;       /* the first of both answers was given */
-  bool hurried;
-  bool cut; /* it ends here, not by the policy, and goes on elsewhere */
-};
-
 /* A binary heap of slots, the one that is due first on top. */
 struct queue {
   int32_t n;
-  struct slot **slot; /* [capacity] */
+  struct ex_slot **slot; /* [capacity] */
 };
 
 struct worker {
   ex_pipeline *pipeline;
   pthread_t thread;
   ex_lane *lane;
-  struct ex_engine_worker tools;
-  ex_real *buffer; /* of tools */
-  float *logits;   /* [n_outputs] */
+  struct ex_mover mover;
+  ex_real *buffer; /* of the mover's tools */
 };
 
 struct ex_pipeline {
   ex_engine *engine;
+  ex_partition *partition;
   pthread_mutex_t lock;
   pthread_cond_t came, emptied;
   bool stop;
   int32_t capacity, n_free, n_queued, n_workers, n_started;
-  struct slot *slots;  /* [capacity] */
-  struct slot **free;  /* [capacity], of which n_free are free */
-  struct slot **items; /* [n_stages][capacity] */
+  struct ex_slot *slots;  /* [capacity] */
+  struct ex_slot **free;  /* [capacity], of which n_free are free */
+  struct ex_slot **items; /* [n_stages][capacity] */
   struct queue stage[EX_MAX_STAGES];
   struct worker *workers; /* [n_workers] */
   struct ex_pipeline_stats stats;
@@ -75,7 +60,7 @@ struct ex_pipeline {
 
 /* ---- queues, under the lock ------------------------------------------------ */
 
-static void push(struct queue *queue, struct slot *slot) {
+static void push(struct queue *queue, struct ex_slot *slot) {
   int32_t at = queue->n++;
   while (at > 0 && queue->slot[(at - 1) / 2]->due > slot->due) {
     queue->slot[at] = queue->slot[(at - 1) / 2];
@@ -84,8 +69,8 @@ static void push(struct queue *queue, struct slot *slot) {
   queue->slot[at] = slot;
 }
 
-static struct slot *pop(struct queue *queue) {
-  struct slot *top = queue->slot[0], *last = queue->slot[--queue->n];
+static struct ex_slot *pop(struct queue *queue) {
+  struct ex_slot *top = queue->slot[0], *last = queue->slot[--queue->n];
   int32_t at = 0;
   for (int32_t child; (child = 2 * at + 1) < queue->n; at = child) {
     if (child + 1 < queue->n && queue->slot[child + 1]->due < queue->slot[child]->due) child++;
@@ -97,12 +82,12 @@ static struct slot *pop(struct queue *queue) {
 }
 
 /* Into the queue of the stage that it needs next. */
-static void enqueue(ex_pipeline *pipeline, struct slot *slot, int64_t now) {
+static void enqueue(ex_pipeline *pipeline, struct ex_slot *slot, int64_t now) {
   const struct ex_ticket *ticket = slot->ticket;
   slot->since = now;
   slot->due = slot->came + assumed_ns;
   if (ticket->deadline_ns != INT64_MAX)
-    slot->due = ticket->deadline_ns - ex__engine_time_to_target(pipeline->engine, slot->sample);
+    slot->due = ticket->deadline_ns - ex__slot_time(pipeline->engine, slot);
   push(&pipeline->stage[ex__engine_next_stage(pipeline->engine, slot->sample)], slot);
   pipeline->n_queued++;
 }
@@ -125,7 +110,7 @@ static int32_t choose_stage(const ex_pipeline *pipeline, int64_t now) {
 
 struct micro_batch {
   int32_t stage, n;
-  struct slot *slot[EX_MICRO_BATCH];
+  struct ex_slot *slot[EX_MICRO_BATCH];
 };
 
 /* Those that are due first. A deadline limits how many run beside it: together
@@ -149,117 +134,12 @@ static void take(ex_pipeline *pipeline, struct micro_batch *batch, int64_t now) 
   pipeline->stats.samples[stage] += batch->n;
 }
 
-static void release(ex_pipeline *pipeline, struct slot *slot) {
+static void release(ex_pipeline *pipeline, struct ex_slot *slot) {
   pipeline->free[pipeline->n_free++] = slot;
   if (pipeline->n_free == pipeline->capacity) pthread_cond_broadcast(&pipeline->emptied);
 }
 
-/* ---- one sample on its way ------------------------------------------------- */
-
-static int32_t last_exit(const ex_engine *engine, const struct ex_ticket *ticket) {
-  int32_t last = engine->net->n_points - 1;
-  return ticket->max_exit >= 0 && ticket->max_exit < last ? ticket->max_exit : last;
-}
-
-static void tell(const ex_engine *engine, struct worker *worker, const struct slot *slot,
-                 enum ex_status status, int32_t point, bool final) {
-  const struct ex_engine_sample *sample = slot->sample;
-  struct ex_pipeline_answer answer = {.status = status,
-                                      .final = final,
-                                      .hurried = slot->hurried,
-                                      .wanted = slot->wanted,
-                                      .first = slot->first,
-                                      .target = slot->cut ? sample->target : -1,
-                                      .logits = worker->logits,
-                                      .result = {.exit = -1, .label = -1, .stage = -1}};
-  answer.result.logits = worker->logits;
-  if (slot->first >= 0) answer.first_confidence = sample->answer[slot->first].max_probability;
-  if (status == EX_OK) answer.status = ex__engine_answer(engine, sample, point, &answer.result);
-  slot->ticket->answered(slot->ticket->context, &answer);
-}
-
-static bool begins_behind_cut(const struct ex_ticket *ticket) {
-  return ticket->split != NULL && ticket->x == NULL;
-}
-
-static void enter(const ex_engine *engine, struct worker *worker, struct slot *slot) {
-  const struct ex_ticket *ticket = slot->ticket;
-  slot->entered = true;
-  if (begins_behind_cut(ticket)) {
-    ex__engine_resume(engine, slot->sample, ticket->split, ticket->cut, ticket->target);
-    return;
-  }
-  ex__engine_enter(engine, &worker->tools, slot->sample, ticket->x);
-  slot->sample->target = ex__policy_next(&engine->policy, -1, last_exit(engine, ticket));
-}
-
-/* The stages of this machine have run, and the policy has not left: the cut is
- * written and the best so far answered. */
-static bool cut(const ex_engine *engine, struct worker *worker, struct slot *slot) {
-  const struct ex_ticket *ticket = slot->ticket;
-  struct ex_engine_sample *sample = slot->sample;
-  if (ticket->split == NULL || ticket->x == NULL) return false;
-  if (ex__engine_next_stage(engine, sample) <= ex__partition_stage(ticket->split)) return false;
-  ex__cut_pack(ex__partition_cut(ticket->split), sample->state, ticket->cut);
-  slot->cut = true;
-  int32_t best = ex__engine_best(sample);
-  tell(engine, worker, slot, EX_OK, best >= 0 ? best : sample->point, true);
-  return true;
-}
-
-/* The policy has left: it ends here, or some exits later, or at the last. */
-static void leave(const ex_engine *engine, struct slot *slot) {
-  struct ex_engine_sample *sample = slot->sample;
-  int32_t last = last_exit(engine, slot->ticket), point = sample->point;
-  slot->wanted = sample->exit;
-  if (slot->ticket->later == 0 || point >= last) return;
-  slot->stop_at = slot->ticket->later < last - point ? point + slot->ticket->later : last;
-  sample->target = slot->stop_at;
-  sample->exit = -1;
-}
-
-/* What follows after a point was looked at; true: its final answer was given. */
-static bool decide(const ex_engine *engine, struct worker *worker, struct slot *slot) {
-  struct ex_engine_sample *sample = slot->sample;
-  const struct ex_ticket *ticket = slot->ticket;
-  int32_t last = last_exit(engine, ticket);
-  if (slot->first < 0) slot->first = sample->point;
-  if (slot->stop_at < 0) {
-    struct ex_env env = ex__engine_env(engine);
-    env.max_point = last;
-    if (ticket->deadline_ns != INT64_MAX) env.time_left_ns = ticket->deadline_ns - ex__now_ns();
-    if (ticket->classes != NULL) {
-      env.classes = ticket->classes;
-      env.n_classes = ticket->n_classes;
-    }
-    ex__engine_decide(engine, &worker->tools, sample, &env);
-    if (sample->exit < 0) return false;
-    leave(engine, slot);
-  } else {
-    sample->exit = sample->point;
-  }
-  if (sample->exit < 0) return false;
-  bool more = ticket->both && !slot->told && sample->point < last;
-  tell(engine, worker, slot, EX_OK, sample->exit, !more);
-  if (!more) return true;
-  slot->told = true;
-  slot->stop_at = sample->target = last;
-  sample->exit = -1;
-  return false;
-}
-
-/* The deadline is nearer than the sample's next exit: the best so far, if any. */
-static bool hurry(const ex_engine *engine, struct worker *worker, struct slot *slot) {
-  struct ex_engine_sample *sample = slot->sample;
-  if (slot->ticket->deadline_ns == INT64_MAX) return false;
-  int64_t left = slot->ticket->deadline_ns - ex__now_ns();
-  if (ex__engine_time_to_target(engine, sample) <= left) return false;
-  slot->hurried = true;
-  int32_t best = ex__engine_best(sample);
-  if (best < 0) best = sample->point;
-  tell(engine, worker, slot, best >= 0 ? EX_OK : EX_EDEADLINE, best, true);
-  return true;
-}
+/* ---- workers ------------------------------------------------------------------ */
 
 /* Samples that are answered are moved to `gone`; the rest stays in the batch. */
 static void run_batch(ex_pipeline *pipeline, struct worker *worker, struct micro_batch *batch,
@@ -269,21 +149,20 @@ static void run_batch(ex_pipeline *pipeline, struct worker *worker, struct micro
   int32_t n = 0;
   gone->n = 0;
   for (int32_t i = 0; i < batch->n; i++) {
-    struct slot *slot = batch->slot[i];
-    if (hurry(engine, worker, slot)) {
+    struct ex_slot *slot = batch->slot[i];
+    if (ex__slot_hurry(&worker->mover, slot)) {
       gone->slot[gone->n++] = slot;
       continue;
     }
-    if (!slot->entered) enter(engine, worker, slot);
+    if (!slot->entered) ex__slot_enter(&worker->mover, slot);
     sample[n] = slot->sample;
     batch->slot[n++] = slot;
   }
-  if (n > 0) ex__engine_stage(engine, &worker->tools, batch->stage, sample, n);
+  if (n > 0) ex__engine_stage(engine, &worker->mover.tools, batch->stage, sample, n);
   batch->n = 0;
   for (int32_t i = 0; i < n; i++) {
-    struct slot *slot = batch->slot[i];
-    bool answered = ex__engine_arrived(slot->sample) && decide(engine, worker, slot);
-    if (answered || cut(engine, worker, slot))
+    struct ex_slot *slot = batch->slot[i];
+    if (ex__slot_move(&worker->mover, slot))
       gone->slot[gone->n++] = slot;
     else
       batch->slot[batch->n++] = slot;
@@ -315,31 +194,19 @@ static void *work(void *context) {
 
 /* ---- from outside ----------------------------------------------------------- */
 
-/* What the queues go by before a worker lets the sample in. */
-static void place(const ex_engine *engine, struct ex_engine_sample *sample,
-                  const struct ex_ticket *ticket) {
-  bool behind = begins_behind_cut(ticket);
-  sample->point = sample->exit = -1;
-  sample->ran = 0;
-  sample->bodies = behind ? (uint32_t)((UINT64_C(2) << ex__partition_stage(ticket->split)) - 1) : 0;
-  sample->target =
-      behind ? ticket->target : ex__policy_next(&engine->policy, -1, last_exit(engine, ticket));
-}
-
 bool ex__pipeline_submit(ex_pipeline *pipeline, const struct ex_ticket *const *tickets, int32_t n) {
   int64_t now = ex__now_ns();
   pthread_mutex_lock(&pipeline->lock);
   bool fits = n <= pipeline->n_free;
   for (int32_t i = 0; fits && i < n; i++) {
-    struct slot *slot = pipeline->free[--pipeline->n_free];
-    *slot = (struct slot){.came = now,
+    struct ex_slot *slot = pipeline->free[--pipeline->n_free];
+    *slot = (struct ex_slot){.came = now,
                           .ticket = tickets[i],
                           .sample = slot->sample,
                           .first = -1,
                           .wanted = -1,
                           .stop_at = -1};
-    struct ex_engine_sample *sample = slot->sample;
-    place(pipeline->engine, sample, tickets[i]);
+    ex__slot_place(pipeline->engine, slot);
     enqueue(pipeline, slot, now);
   }
   if (fits && n > 1)
@@ -348,6 +215,10 @@ bool ex__pipeline_submit(ex_pipeline *pipeline, const struct ex_ticket *const *t
     pthread_cond_signal(&pipeline->came);
   pthread_mutex_unlock(&pipeline->lock);
   return fits;
+}
+
+const ex_partition *ex__pipeline_partition(const ex_pipeline *pipeline) {
+  return pipeline->partition;
 }
 
 void ex__pipeline_stats(ex_pipeline *pipeline, struct ex_pipeline_stats *stats) {
@@ -365,14 +236,16 @@ static enum ex_status equip(ex_pipeline *pipeline, struct worker *worker, struct
   size_t features = (size_t)engine->features, n_outputs = (size_t)engine->net->n_outputs;
   size_t input = (features + 15) / 16 * 16; /* whole cache lines */
   worker->pipeline = pipeline;
+  worker->mover.engine = engine;
+  worker->mover.partition = pipeline->partition;
   EX_TRY(ex__lane_new(engine->compiled, &worker->lane, err));
   worker->buffer = ex__calloc(input + EX_MICRO_BATCH * n_outputs, sizeof *worker->buffer);
-  worker->logits = ex__calloc(n_outputs, sizeof *worker->logits);
-  if (worker->buffer == NULL || worker->logits == NULL)
+  worker->mover.logits = ex__calloc(n_outputs, sizeof *worker->mover.logits);
+  if (worker->buffer == NULL || worker->mover.logits == NULL)
     return ex__fail(err, EX_ENOMEM, "pipeline: no memory for a worker");
-  worker->tools.input = worker->buffer;
-  worker->tools.raw = worker->buffer + input;
-  for (int32_t s = 0; s < EX_MAX_SEGMENTS; s++) worker->tools.lane[s] = worker->lane;
+  worker->mover.tools.input = worker->buffer;
+  worker->mover.tools.raw = worker->buffer + input;
+  for (int32_t s = 0; s < EX_MAX_SEGMENTS; s++) worker->mover.tools.lane[s] = worker->lane;
   return EX_OK;
 }
 
@@ -396,12 +269,13 @@ static enum ex_status build(ex_pipeline *pipeline, struct ex_error *err) {
   ex_engine *engine = pipeline->engine;
   size_t n_stages = (size_t)engine->net->n_stages, capacity = (size_t)pipeline->capacity;
   pipeline->slots = ex__calloc(capacity, sizeof *pipeline->slots);
-  pipeline->free = ex__calloc(capacity, sizeof(struct slot *));
-  pipeline->items = ex__calloc(n_stages * capacity, sizeof(struct slot *));
+  pipeline->free = ex__calloc(capacity, sizeof(struct ex_slot *));
+  pipeline->items = ex__calloc(n_stages * capacity, sizeof(struct ex_slot *));
   pipeline->workers = ex__calloc((size_t)pipeline->n_workers, sizeof *pipeline->workers);
   if (pipeline->slots == NULL || pipeline->free == NULL || pipeline->items == NULL ||
       pipeline->workers == NULL)
     return ex__fail(err, EX_ENOMEM, "pipeline: no memory for %d samples", (int)pipeline->capacity);
+  EX_TRY(ex__partition_new(engine, &pipeline->partition, err));
   for (size_t s = 0; s < n_stages; s++) pipeline->stage[s].slot = pipeline->items + s * capacity;
   for (int32_t i = 0; i < pipeline->capacity; i++) {
     pipeline->slots[i].sample = &engine->samples[i];
@@ -452,11 +326,12 @@ void ex__pipeline_free(ex_pipeline *pipeline) {
   for (int32_t i = 0; pipeline->workers != NULL && i < pipeline->n_workers; i++) {
     ex__lane_free(pipeline->workers[i].lane);
     ex__free(pipeline->workers[i].buffer);
-    ex__free(pipeline->workers[i].logits);
+    ex__free(pipeline->workers[i].mover.logits);
   }
   pthread_cond_destroy(&pipeline->emptied);
   pthread_cond_destroy(&pipeline->came);
   pthread_mutex_destroy(&pipeline->lock);
+  ex__partition_free(pipeline->partition);
   ex__free(pipeline->workers);
   ex__free(pipeline->items);
   ex__free(pipeline->free);

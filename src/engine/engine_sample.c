@@ -31,7 +31,7 @@ void ex__engine_enter(const ex_engine *engine, struct ex_engine_worker *worker,
   ex__lane_input(worker->lane[0], ready, sample->state);
   ex__transform_start(&net->transform, net->n_outputs, sample->transform);
   if (engine->has_policy) memset(sample->scratch, 0, engine->policy.class->scratch_size);
-  sample->ran = sample->bodies = 0;
+  sample->ran = sample->looked = sample->bodies = 0;
   sample->point = sample->exit = -1;
   sample->gate = NAN;
   sample->asked = false;
@@ -72,10 +72,16 @@ static void run_gate(const ex_engine *engine, struct ex_engine_worker *worker, i
   ex__lane_gate(worker->lane[segment], point, worker->state, n, worker->gate);
   worker->ledger.gate += n * engine->cost.gate_macs[point];
   for (int32_t i = 0; i < n; i++) {
-    samples[i]->gate = worker->gate[i];
+    samples[i]->gate = samples[i]->gates[point] = worker->gate[i];
     samples[i]->macs += engine->cost.gate_macs[point];
   }
   ex__engine_lap(worker, &worker->ledger.gate_ns);
+}
+
+void ex__engine_heads(const ex_engine *engine, struct ex_engine_worker *worker, uint32_t heads,
+                      struct ex_engine_sample *sample) {
+  for (int32_t p = 0; heads != 0; p++, heads >>= 1)
+    if (heads & 1) run_head(engine, worker, p, &sample, 1);
 }
 
 /* Those whose answer at `point` still needs the head of the point p. */
@@ -94,7 +100,7 @@ static void run_point(const ex_engine *engine, struct ex_engine_worker *worker, 
   for (int32_t i = 0; i < n; i++)
     if (samples[i]->target == point) {
       samples[i]->point = point;
-      samples[i]->gate = NAN;
+      samples[i]->gate = samples[i]->gates[point] = NAN;
       samples[i]->asked = false;
       here[n_here++] = samples[i];
     }
@@ -148,6 +154,7 @@ struct ex_decision ex__engine_decide(const ex_engine *engine, struct ex_engine_w
   const struct ex_observation seen = ex__engine_observe(engine, sample);
   struct ex_decision decision = ex__policy_decide(&engine->policy, sample->scratch, env, &seen);
   sample->asked = true;
+  sample->looked |= UINT32_C(1) << point;
   switch (decision.action) {
     case EX_LEAVE: /* a rule that jumped may name an answer that it jumped over */
       sample->exit = sample->ran >> decision.point & 1 ? decision.point : point;

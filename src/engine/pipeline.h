@@ -27,9 +27,8 @@ struct ex_pipeline_answer {
   enum ex_status status;
   bool final;              /* false: a better one follows */
   bool hurried;            /* the deadline ended it, not the policy */
-  int32_t target;          /* ≥ 0: the policy has not left, the ticket's cut is filled, and this
-                              is the point to look at next behind it; the result is the best
-                              so far. −1: nothing is left to do */
+  bool crosses;            /* the ticket's crossing is filled, the rest is another machine's; the
+                              result is the best so far */
   int32_t wanted;          /* exit at which the policy would leave; −1: it was not asked so far */
   int32_t first;           /* the exit that was looked at first; −1: none */
   double first_confidence; /* there */
@@ -49,14 +48,11 @@ struct ex_ticket {
   int64_t deadline_ns;    /* by ex__now_ns; INT64_MAX: none */
   const int32_t *classes; /* [n_classes] of interest, see struct ex_request; NULL: the policy's */
   int32_t n_classes;
-  /* Of a network that is run by two machines; NULL: the whole is run here. With x
-   * the sample ends at the cut, which is then written, unless the policy leaves
-   * before. Without x (NULL) it begins behind the cut, on its way to `target`, which
-   * must lie behind it; its multiply-adds are those from there. `later` must be 0
-   * and `both` false. */
-  const ex_partition *split;
-  ex_real *cut; /* [ex__cut_size] */
-  int32_t target;
+  /* Of a network that two machines run; NULL: the whole is run here. With x a sample
+   * that has no answer behind the point crossing->point, which must be allowed, ends
+   * there and fills the crossing (`numbers` [ex__partition_most]). Without x (NULL) it
+   * goes on from the crossing, which must have been checked. `both` must be false. */
+  struct ex_crossing *crossing;
   ex_pipeline_answered *answered;
   void *context;
 };
@@ -76,6 +72,9 @@ enum ex_status ex__pipeline_new(ex_engine *engine, int32_t n_workers, ex_pipelin
 /* Waits until every sample has been answered, then stops the workers. Nothing
  * may be submitted meanwhile. Accepts NULL. */
 void ex__pipeline_free(ex_pipeline *pipeline);
+
+/* How the engine's network may be split; the pipeline's own. */
+const ex_partition *ex__pipeline_partition(const ex_pipeline *pipeline);
 
 /* All n samples or none: false where there is no room for them now. Their
  * answers may come before the call returns. */
