@@ -28,6 +28,8 @@ pkg_check_modules(TURBOJPEG IMPORTED_TARGET libturbojpeg)
 # Optional: without it there is no `exeunt serve`. Its licence is the LGPL, so it is
 # linked dynamically, by the command alone.
 pkg_check_modules(MICROHTTPD IMPORTED_TARGET libmicrohttpd>=0.9.75)
+# Optional: without it a server has no other to go on behind a cut.
+pkg_check_modules(CURL IMPORTED_TARGET libcurl>=7.85)
 
 if(EX_TESTS)
   pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)

@@ -104,6 +104,10 @@ if(MICROHTTPD_FOUND)
   target_link_libraries(exeunt_serve
     PUBLIC exeunt_static exeunt_links exeunt_backend PkgConfig::MICROHTTPD PRIVATE exeunt_flags)
   target_compile_definitions(exeunt_serve INTERFACE EX_HAVE_MICROHTTPD)
+  if(CURL_FOUND)
+    target_link_libraries(exeunt_serve PRIVATE PkgConfig::CURL)
+    target_compile_definitions(exeunt_serve PRIVATE EX_HAVE_CURL)
+  endif()
 endif()
 
 if(EX_TESTS)

@@ -20,8 +20,9 @@
 struct options {
   struct common_options common;
   const char *address, *token_file, *certificate, *key, *policy;
+  const char *upto, *upstream, *cut, *upstream_token_file, *upstream_ca;
   int64_t port, queue, http_threads, connections, max_body;
-  double timeout, drain, shadow, drift_limit;
+  double timeout, drain, shadow, drift_limit, upstream_timeout;
   int64_t drift_window;
   bool drift_tell;
   struct assignments set;
@@ -60,6 +61,21 @@ static const struct option_spec table[] = {
      "0.2", "Population stability index from which on it is an alarm."},
     {"drift-tell", 0, OPTION_FLAG, offsetof(struct options, drift_tell), NULL, 0, 0, NULL,
      "An alarm is told alone; else inputs also leave an exit later after each."},
+    {"upto", 0, OPTION_TEXT, offsetof(struct options, upto), "EXIT", 0, 0, NULL,
+     "Runs the network up to this exit, from 0 as in replies; inputs that have not left there go "
+     "on at --upstream."},
+    {"upstream", 0, OPTION_TEXT, offsetof(struct options, upstream), "URL", 0, 0, NULL,
+     "Another exeunt serve, with the same models under the same names. Where it does not answer in "
+     "time, the best answer up to --upto is given."},
+    {"cut", 0, OPTION_TEXT, offsetof(struct options, cut), "FORM", 0, 0, "int8",
+     "How numbers are sent there: float32 (the answers are those of the whole network, bit by "
+     "bit), int8 or int4."},
+    {"upstream-timeout", 0, OPTION_REAL, offsetof(struct options, upstream_timeout), "SECONDS",
+     0.001, 3600, "1", "Longest wait for it; a request's deadline_us may be shorter."},
+    {"upstream-token-file", 0, OPTION_TEXT, offsetof(struct options, upstream_token_file), "FILE", 0,
+     0, NULL, "Requests to it bear the token in this file."},
+    {"upstream-ca", 0, OPTION_TEXT, offsetof(struct options, upstream_ca), "FILE", 0, 0, NULL,
+     "Certificates that https:// of it is held against, PEM; else those of the system."},
     {"policy", 'p', OPTION_TEXT, offsetof(struct options, policy), "NAME", 0, 0, NULL,
      "Another exit rule than the models'."},
     {"set", 's', OPTION_ASSIGNMENTS, offsetof(struct options, set), "KEY=VALUE", 0, 0, NULL,
@@ -72,13 +88,14 @@ enum { MAX_TEXT = 1 << 20 };
 
 /* What the options name, as text. */
 struct texts {
-  void *token, *certificate, *key;
+  void *token, *certificate, *key, *upstream_token;
 };
 
 static void free_texts(struct texts *texts) {
   ex__free(texts->token);
   ex__free(texts->certificate);
   ex__free(texts->key);
+  ex__free(texts->upstream_token);
 }
 
 static enum ex_status read_text(const char *path, void **text, struct ex_error *err) {
@@ -86,21 +103,46 @@ static enum ex_status read_text(const char *path, void **text, struct ex_error *
   return path != NULL ? ex__file_read(path, MAX_TEXT, text, &size, err) : EX_OK;
 }
 
+static enum ex_status read_token(const char *path, void **text, struct ex_error *err) {
+  EX_TRY(read_text(path, text, err));
+  char *token = *text;
+  if (token == NULL) return EX_OK;
+  token[strcspn(token, "\r\n")] = '\0';
+  if (token[0] == '\0')
+    return ex__fail(err, EX_EINVAL, "%s: its first line is empty; it must be the token", path);
+  return EX_OK;
+}
+
 static enum ex_status read_texts(const struct options *options, struct texts *texts,
                                  struct ex_error *err) {
   EX_TRY(read_text(options->certificate, &texts->certificate, err));
   EX_TRY(read_text(options->key, &texts->key, err));
-  EX_TRY(read_text(options->token_file, &texts->token, err));
-  char *token = texts->token;
-  if (token == NULL) return EX_OK;
-  token[strcspn(token, "\r\n")] = '\0';
-  if (token[0] == '\0')
-    return ex__fail(err, EX_EINVAL, "%s: its first line is empty; it must be the token",
-                    options->token_file);
-  return EX_OK;
+  EX_TRY(read_token(options->token_file, &texts->token, err));
+  return read_token(options->upstream_token_file, &texts->upstream_token, err);
 }
 
 static void tell(const char *text) { fprintf(stderr, "exeunt serve: %s\n", text); }
+
+/* Where the cut lies, and how numbers cross it. */
+static enum ex_status read_split(const struct options *options, const struct texts *texts,
+                                 struct ex_service_options *out, struct ex_error *err) {
+  int64_t upto;
+  int form = 0;
+  if (options->upstream == NULL) return EX_OK;
+  if (!ex__text_to_int(options->upto, &upto) || upto < 0 || upto >= EX_MAX_POINTS)
+    return ex__fail(err, EX_EINVAL, "--upto %s; must be the number of an exit", options->upto);
+  while (form < EX_CUT_FORMS && strcmp(options->cut, ex__cut_form[form]) != 0) form++;
+  if (form == EX_CUT_FORMS)
+    return ex__fail(err, EX_EINVAL, "--cut %s; must be float32, int8 or int4", options->cut);
+  out->upstream = options->upstream;
+  out->upto = (int32_t)upto;
+  out->cut = (enum ex_cut_form)form;
+  out->upstream_seconds = options->upstream_timeout;
+  out->token = texts->upstream_token;
+  out->authority = options->upstream_ca;
+  out->log = tell;
+  return EX_OK;
+}
 
 static void announce(const struct options *options, const ex_server *server, const char *address,
                      int32_t n) {
@@ -117,7 +159,7 @@ static void announce(const struct options *options, const ex_server *server, con
 static enum ex_status serve(const struct options *options, const struct texts *texts,
                             char *const *models, int32_t n, struct ex_error *err) {
   const char *address = options->address != NULL ? options->address : "127.0.0.1";
-  const struct ex_server_options server_options = {
+  struct ex_server_options server_options = {
       .address = address,
       .port = (int32_t)options->port,
       .http_threads = (int32_t)options->http_threads,
@@ -138,6 +180,7 @@ static enum ex_status serve(const struct options *options, const struct texts *t
                   .drift_limit = options->drift_limit,
                   .drift_acts = !options->drift_tell},
   };
+  EX_TRY(read_split(options, texts, &server_options.service, err));
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -161,6 +204,10 @@ static int run(const void *given, char *const *arguments, int32_t n) {
   struct texts texts = {0};
   if ((options->certificate == NULL) != (options->key == NULL))
     return console_misuse(&command_serve, "--certificate and --key go together");
+  if ((options->upto == NULL) != (options->upstream == NULL))
+    return console_misuse(&command_serve, "--upto and --upstream go together");
+  if (options->upstream != NULL && options->shadow > 0)
+    return console_misuse(&command_serve, "--shadow needs full depth here; not with --upstream");
   enum ex_status status = read_texts(options, &texts, &err);
   if (status == EX_OK) status = serve(options, &texts, arguments, n, &err);
   free_texts(&texts);

@@ -6,6 +6,8 @@
  *
  * Input: one tensor "input", FP32 (or another type of number), shape
  * [n][dim…] or [dim…], raw values as the model was trained on.
+ * Or, for one sample, "cut": UINT8 [bytes], in binary: a packet (serve/packet.h) of a
+ * sample that another machine of the same model has begun.
  * Outputs, all of them unless some are named:
  *   label INT32 [n] · name BYTES [n] · confidence FP32 [n] · exit INT32 [n] ·
  *   macs INT64 [n] · logits FP32 [n][n_outputs]
@@ -31,7 +33,9 @@ extern const char *const ex__infer_output_type[EX_INFER_OUTPUTS];
 struct ex_infer_request {
   char *id;            /* as a JSON string; NULL: none was given */
   int32_t n;           /* samples */
-  float *x;            /* [n][features] */
+  float *x;            /* [n][features]; NULL where there is a cut */
+  const uint8_t *cut;  /* [cut_size], within the body; NULL where there is x */
+  size_t cut_size;
   int32_t max_exit;    /* −1: the network's last */
   int64_t deadline_us; /* from when the request had come; INT64_MAX: none */
   double max_risk;     /* NaN: as the model was calibrated */
@@ -51,6 +55,12 @@ enum ex_status ex__infer_parse(const ex_model *model, int32_t max_n, const void 
                                int64_t header_length, struct ex_infer_request *out,
                                struct ex_error *err);
 void ex__infer_clear(struct ex_infer_request *request);
+static inline bool ex__infer_wants(const struct ex_infer_request *request,
+                                   enum ex_infer_output what) {
+  for (int32_t i = 0; i < request->n_outputs; i++)
+    if (request->output[i].what == what) return true;
+  return false;
+}
 
 struct ex_infer_reply {
   const char *name;         /* of the model */
@@ -60,12 +70,22 @@ struct ex_infer_reply {
   const struct ex_infer_request *request;
   const struct ex_result *results; /* [n] */
   const float *logits;             /* [n][n_classes] */
+  bool split;                      /* another machine goes on behind a cut; then, of the samples: */
+  int32_t n_upstream, n_alone;     /* answered there; here, though they should have been there */
 };
 /* Appends the JSON to `json` and the binary tensors to `binary`. The parameters
  * exit, confidence and macs are those of the sample; of several, the deepest
  * exit, the lowest confidence, the sum. */
 void ex__infer_write(const struct ex_infer_reply *reply, struct ex_text *json,
                      struct ex_text *binary);
+/* The JSON of a request that asks the machine behind the cut for what a client asked
+ * here, of one sample, with `left_us` left; a packet of `size` bytes is to follow. */
+void ex__infer_write_cut(const struct ex_infer_request *asked, int64_t left_us, size_t size,
+                         struct ex_text *json);
+/* Its reply: label, exit, macs, confidence, and where `logits` are wanted
+ * result->logits [n_outputs]. EX_EFORMAT and the like: what is wrong with it. */
+enum ex_status ex__infer_read_reply(const void *json, size_t size, const struct ex_model_info *info,
+                                    bool logits, struct ex_result *result, struct ex_error *err);
 /* {"error": "…"} */
 void ex__infer_write_error(const char *message, struct ex_text *json);
 

@@ -95,8 +95,12 @@ static void write_parameters(const struct ex_infer_reply *reply, struct ex_text 
     if (result->confidence < confidence) confidence = result->confidence;
     macs += result->macs;
   }
-  ex__text_add(json, "\"parameters\":{\"exit\":%d,\"confidence\":%.9g,\"macs\":%lld},", (int)exit,
+  ex__text_add(json, "\"parameters\":{\"exit\":%d,\"confidence\":%.9g,\"macs\":%lld", (int)exit,
                confidence, (long long)macs);
+  if (reply->split)
+    ex__text_add(json, ",\"upstream\":%d,\"alone\":%d", (int)reply->n_upstream,
+                 (int)reply->n_alone);
+  ex__text_add(json, "},");
 }
 
 void ex__infer_write(const struct ex_infer_reply *reply, struct ex_text *json,

@@ -164,12 +164,33 @@ static enum ex_status check_finite(const struct job *job, int64_t count) {
   return EX_OK;
 }
 
+/* Its bytes are a packet, which serve/packet.c reads. */
+static enum ex_status read_cut(const struct job *job, const char *type_name, const json_t *input) {
+  const json_t *shape, *size;
+  EX_TRY(ex__json_array(input, "shape", "inputs[0]", 8, &shape, job->err));
+  int64_t n = json_integer_value(json_array_get(shape, 0));
+  if (strcmp(type_name, "UINT8") != 0 || json_array_size(shape) != 1 || n < 1 ||
+      n > (int64_t)job->binary_size)
+    return ex__fail(job->err, EX_ESHAPE,
+                    "inputs[0]: a cut must be UINT8 with the shape [bytes], in binary");
+  size = json_object_get(json_object_get(input, "parameters"), "binary_data_size");
+  if (!json_is_integer(size))
+    return ex__fail(job->err, EX_EINVAL, "inputs[0]: a cut must have binary_data_size");
+  EX_TRY(check_size(job, input, size, n, find_datatype("UINT8")));
+  job->out->n = 1;
+  job->out->cut = job->binary;
+  job->out->cut_size = job->binary_size;
+  return EX_OK;
+}
+
 static enum ex_status read_input(const struct job *job, const json_t *input) {
   const char *name, *type_name;
   EX_TRY(ex__json_string(input, "name", "inputs[0]", &name, job->err));
   EX_TRY(ex__json_string(input, "datatype", "inputs[0]", &type_name, job->err));
+  if (strcmp(name, "cut") == 0) return read_cut(job, type_name, input);
   if (strcmp(name, "input") != 0)
-    return ex__fail(job->err, EX_EINVAL, "inputs[0].name = \"%.40s\"; must be \"input\"", name);
+    return ex__fail(job->err, EX_EINVAL, "inputs[0].name = \"%.40s\"; must be \"input\" or \"cut\"",
+                    name);
   const struct datatype *type = find_datatype(type_name);
   if (type == NULL)
     return ex__fail(job->err, EX_EUNSUPPORTED,

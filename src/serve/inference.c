@@ -2,7 +2,7 @@
  *
  * serve/inference: tickets in, answers out.
  */
-#include "serve/inference.h"
+#include "serve/inference_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -10,32 +10,12 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-struct sample {
-  ex_inference *inference;
-  struct ex_ticket ticket;
-  int32_t n_answers;
-  struct ex_pipeline_answer answer[2]; /* the first; the final where it is another */
-};
-
-struct ex_inference {
-  atomic_int references, first_left, final_left;
-  ex_service *service;
-  struct ex_served *served;
-  struct ex_infer_request request;
-  bool early;
-  int64_t began_ns;
-  pthread_mutex_t lock; /* of the two below */
-  ex_inference_wake *wake;
-  void *context;
-  struct sample *samples;           /* [n] */
-  const struct ex_ticket **tickets; /* [n] */
-  float *logits[2];                 /* [n][n_outputs] of each answer */
-};
-
 void ex__inference_release(ex_inference *inference) {
   if (inference == NULL || atomic_fetch_sub(&inference->references, 1) > 1) return;
   pthread_mutex_destroy(&inference->lock);
   ex__served_release(inference->served);
+  for (int32_t i = 0; inference->samples != NULL && i < inference->request.n; i++)
+    ex__inference_clear_split(&inference->samples[i]);
   ex__infer_clear(&inference->request);
   ex__free(inference->samples);
   ex__free(inference->tickets);
@@ -55,7 +35,7 @@ void ex__inference_forget(ex_inference *inference) {
 
 static const struct ex_pipeline_answer *told(const ex_inference *inference, int32_t i,
                                              enum ex_inference_news news) {
-  const struct sample *sample = &inference->samples[i];
+  const struct ex_inference_sample *sample = &inference->samples[i];
   bool second = news == EX_NEWS_FINAL && inference->early && sample->n_answers == 2;
   return &sample->answer[second ? 1 : 0];
 }
@@ -79,12 +59,19 @@ static void give_news(ex_inference *inference, enum ex_inference_news news) {
   pthread_mutex_unlock(&inference->lock);
 }
 
+/* Of what was asked of this server: where it began, and not where another did. */
+static int64_t full_macs(const ex_inference *inference) {
+  const struct ex_served *served = inference->served;
+  if (inference->request.cut == NULL) return served->info.full_macs;
+  return served->info.full_macs - ex__partition_macs(ex__pipeline_partition(served->pipeline),
+                                                     inference->samples[0].crossing.point);
+}
+
 /* All is known that the client is told: it is counted, and the client woken. */
 static void finish(ex_inference *inference) {
   struct ex_statistics *statistics = &inference->service->statistics;
   for (int32_t i = 0; i < inference->request.n; i++)
-    ex__statistics_answer(statistics, told(inference, i, EX_NEWS_FINAL),
-                          inference->served->info.full_macs);
+    ex__statistics_answer(statistics, told(inference, i, EX_NEWS_FINAL), full_macs(inference));
   ex__statistics_request(statistics, end_of(inference), ex__now_ns() - inference->began_ns);
   give_news(inference, EX_NEWS_FINAL);
 }
@@ -95,16 +82,19 @@ static bool all_are_final(const ex_inference *inference) {
   return true;
 }
 
-/* Samples of which nothing but the policy decided tell what the inputs are like. */
-static void note_drift(const ex_inference *inference, const struct sample *sample,
+/* Samples of which nothing but the policy decided tell what the inputs are like; not
+ * those that another server began, which are the hard ones, nor those that another
+ * should have decided and did not. */
+static void note_drift(const ex_inference *inference, const struct ex_inference_sample *sample,
                        const struct ex_pipeline_answer *answer) {
   const struct ex_ticket *ticket = &sample->ticket;
+  if (ticket->x == NULL || (answer->crosses && answer->wanted < 0)) return;
   if (ticket->max_exit < 0 && ticket->classes == NULL && ticket->deadline_ns == INT64_MAX)
     ex__drift_note(&inference->service->drift, answer->wanted, answer->first_confidence);
 }
 
 /* The answer that a shadow run comes to, unseen by the client. */
-static void note_shadow(const ex_inference *inference, const struct sample *sample) {
+static void note_shadow(const ex_inference *inference, const struct ex_inference_sample *sample) {
   struct ex_statistics *statistics = &inference->service->statistics;
   if (sample->answer[1].status != EX_OK) return;
   ex__count(&statistics->shadowed, 1);
@@ -112,8 +102,8 @@ static void note_shadow(const ex_inference *inference, const struct sample *samp
     ex__count(&statistics->disagreed, 1);
 }
 
-static void take_answer(void *context, const struct ex_pipeline_answer *answer) {
-  struct sample *sample = context;
+void ex__inference_record(struct ex_inference_sample *sample,
+                          const struct ex_pipeline_answer *answer) {
   ex_inference *inference = sample->inference;
   int32_t k = sample->n_answers++, n_outputs = inference->served->info.n_outputs;
   ptrdiff_t index = sample - inference->samples;
@@ -122,7 +112,7 @@ static void take_answer(void *context, const struct ex_pipeline_answer *answer) 
     memcpy(inference->logits[k] + index * n_outputs, answer->logits,
            (size_t)n_outputs * sizeof(float));
   bool final = answer->final;
-  if (k == 0) note_drift(inference, sample, answer);
+  if (answer->crosses ? final : k == 0) note_drift(inference, sample, answer);
   if (k == 1 && !inference->early) note_shadow(inference, sample);
   if (k == 0 && atomic_fetch_sub(&inference->first_left, 1) == 1) {
     if (!inference->early)
@@ -133,6 +123,14 @@ static void take_answer(void *context, const struct ex_pipeline_answer *answer) 
   if (!final || atomic_fetch_sub(&inference->final_left, 1) > 1) return;
   if (inference->early) finish(inference);
   ex__inference_release(inference); /* the pipeline's */
+}
+
+static void take_answer(void *context, const struct ex_pipeline_answer *answer) {
+  struct ex_inference_sample *sample = context;
+  if (answer->crosses)
+    ex__inference_cross(sample, answer);
+  else
+    ex__inference_record(sample, answer);
 }
 
 /* ---- making and starting --------------------------------------------------------- */
@@ -147,6 +145,11 @@ static enum ex_status reserve(ex_inference *inference, struct ex_error *err) {
   if (inference->samples == NULL || inference->tickets == NULL || inference->logits[0] == NULL ||
       (inference->early && inference->logits[1] == NULL))
     return ex__fail(err, EX_ENOMEM, "no memory for %zu samples", n);
+  for (size_t i = 0; i < n; i++) {
+    inference->samples[i].inference = inference;
+    if (inference->service->uplink != NULL && inference->request.cut == NULL)
+      EX_TRY(ex__inference_split(&inference->samples[i], err));
+  }
   return EX_OK;
 }
 
@@ -174,6 +177,7 @@ enum ex_status ex__inference_new(ex_service *service, const void *body, size_t s
     inference->request.output[i].binary = false; /* events are text */
   if (status == EX_OK) status = check_classes(inference, err);
   if (status == EX_OK) status = reserve(inference, err);
+  if (status == EX_OK) status = ex__inference_behind(inference, err);
   if (status == EX_OK)
     *out = inference;
   else
@@ -200,21 +204,22 @@ static int32_t exits_later(const ex_inference *inference) {
 
 static void write_tickets(ex_inference *inference) {
   const struct ex_infer_request *request = &inference->request;
-  int64_t deadline = INT64_MAX;
+  inference->deadline_ns = INT64_MAX;
   if (request->deadline_us != INT64_MAX)
-    deadline = inference->began_ns + 1000 * request->deadline_us;
+    inference->deadline_ns = inference->began_ns + 1000 * request->deadline_us;
   int32_t later = exits_later(inference);
   for (int32_t i = 0; i < request->n; i++) {
-    struct sample *sample = &inference->samples[i];
-    sample->inference = inference;
+    struct ex_inference_sample *sample = &inference->samples[i];
+    bool whole = inference->service->uplink == NULL && request->cut == NULL;
     sample->ticket = (struct ex_ticket){
-        .x = request->x + i * inference->served->features,
+        .x = request->cut == NULL ? request->x + i * inference->served->features : NULL,
         .max_exit = request->max_exit,
         .later = later,
-        .both = inference->early || is_shadowed(inference->service),
-        .deadline_ns = deadline,
+        .both = whole && (inference->early || is_shadowed(inference->service)),
+        .deadline_ns = inference->deadline_ns,
         .classes = request->has_classes ? request->classes : NULL,
         .n_classes = request->n_classes,
+        .crossing = whole ? NULL : &sample->crossing,
         .answered = take_answer,
         .context = sample,
     };
@@ -246,6 +251,19 @@ static enum ex_status check_answer(const struct ex_pipeline_answer *answer, int3
   return ex__fail(err, answer->status, "sample %d: %s", (int)i, ex_status_text(answer->status));
 }
 
+/* An early answer comes before it is known. */
+static void count_upstream(const ex_inference *inference, enum ex_inference_news news,
+                           struct ex_infer_reply *reply) {
+  for (int32_t i = 0; news == EX_NEWS_FINAL && i < inference->request.n; i++) {
+    const struct ex_inference_sample *sample = &inference->samples[i];
+    if (!told(inference, i, news)->crosses) continue;
+    if (sample->end == EX_UPLINK_ANSWERED)
+      reply->n_upstream++;
+    else
+      reply->n_alone++;
+  }
+}
+
 enum ex_status ex__inference_reply(const ex_inference *inference, enum ex_inference_news news,
                                    struct ex_text *json, struct ex_text *binary,
                                    struct ex_error *err) {
@@ -263,7 +281,7 @@ enum ex_status ex__inference_reply(const ex_inference *inference, enum ex_infere
            (size_t)n_outputs * sizeof *logits);
   }
   if (status == EX_OK) {
-    const struct ex_infer_reply reply = {
+    struct ex_infer_reply reply = {
         .name = inference->service->name,
         .quoted = inference->served->quoted,
         .label = (const char *const *)inference->served->model->labels,
@@ -271,7 +289,9 @@ enum ex_status ex__inference_reply(const ex_inference *inference, enum ex_infere
         .request = &inference->request,
         .results = results,
         .logits = logits,
+        .split = inference->service->uplink != NULL,
     };
+    count_upstream(inference, news, &reply);
     ex__infer_write(&reply, json, binary);
     if (ex__text_status(json) != EX_OK || ex__text_status(binary) != EX_OK)
       status = ex__fail(err, EX_ENOMEM, "no memory for a reply");

@@ -110,6 +110,20 @@ static void write_reloads(const struct view *view, const char *name) {
   line(view, name, ",outcome=\"failed\"", ex__counted(&view->counts->failed_reloads));
 }
 
+static void write_upstream(const struct view *view, const char *name) {
+  for (int i = 0; i < EX_UPLINK_ENDS; i++) {
+    char labels[48];
+    snprintf(labels, sizeof labels, ",outcome=\"%s\"", ex__uplink_end[i]);
+    line(view, name, labels, ex__counted(&view->counts->upstream[i]));
+  }
+}
+static void write_upstream_bytes(const struct view *view, const char *name) {
+  line(view, name, "", ex__counted(&view->counts->upstream_bytes));
+}
+static void write_upstream_seconds(const struct view *view, const char *name) {
+  real_line(view, name, "", (double)ex__counted(&view->counts->upstream_ns) / 1e9);
+}
+
 static const struct metric {
   const char *name, *type, *help;
   void (*write)(const struct view *view, const char *name);
@@ -135,6 +149,12 @@ static const struct metric {
     {"drift_index", "gauge", "Population stability index of the last window.", write_index},
     {"drift_alarm", "gauge", "1: the last window was above the limit.", write_alarm},
     {"exits_later", "gauge", "Exits that the drift guard adds to the policy's.", write_later},
+    {"upstream_total", "counter", "Inputs that crossed the cut to another server, by how that ended.",
+     write_upstream},
+    {"upstream_bytes_total", "counter", "Bytes of the bodies that were sent there.",
+     write_upstream_bytes},
+    {"upstream_seconds_total", "counter", "Time until they were answered, of those that were.",
+     write_upstream_seconds},
     {"loads_total", "counter", "Times the model was loaded anew.", write_reloads},
 };
 

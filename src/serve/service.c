@@ -99,6 +99,29 @@ static double certified_risk(const ex_model *model, const struct ex_service_opti
   return certified ? json_number_value(value) : INFINITY;
 }
 
+/* What tells this network and rule from others, so that nothing goes on here that was
+ * begun by another. */
+static enum ex_status mark(struct ex_served *served, const ex_policy *policy,
+                           struct ex_error *err) {
+  char weights[EX_DIGEST_TEXT], text[EX_DIGEST_TEXT], *dumped[2] = {NULL, NULL};
+  json_t *json[2] = {ex__net_to_json(served->model->net), ex__policy_to_json(policy)};
+  ex_digest *digest = ex__digest_new();
+  bool ok = digest != NULL && ex__net_digest(served->model->net, weights) == EX_OK;
+  for (int i = 0; i < 2; i++) {
+    ok = ok && json[i] != NULL && ex__json_dump(json[i], false, &dumped[i]) == EX_OK;
+    if (ok) ex__digest_add(digest, dumped[i], strlen(dumped[i]) + 1);
+    ex__free(dumped[i]);
+    json_decref(json[i]);
+  }
+  if (ok) ex__digest_add(digest, weights, sizeof weights);
+  if (digest != NULL) ex__digest_finish(digest, text);
+  for (int i = 0; ok && i < EX_PACKET_MARK; i++) {
+    const char pair[3] = {text[2 * i], text[2 * i + 1], '\0'};
+    served->mark[i] = (uint8_t)strtoul(pair, NULL, 16);
+  }
+  return ok ? EX_OK : ex__fail(err, EX_ENOMEM, "no memory for the mark of a model");
+}
+
 static enum ex_status build(struct ex_served *served, const char *path,
                             const struct ex_service_options *options, struct ex_error *err) {
   ex_policy policy;
@@ -114,7 +137,11 @@ static enum ex_status build(struct ex_served *served, const char *path,
       .size = sizeof engine, .threads = 1, .max_batch = options->queue};
   EX_TRY(ex__engine_new(served->model, &policy, &engine, &served->engine, err));
   EX_TRY(quote_labels(served, err));
-  return ex__pipeline_new(served->engine, options->workers, &served->pipeline, err);
+  EX_TRY(mark(served, &policy, err));
+  EX_TRY(ex__pipeline_new(served->engine, options->workers, &served->pipeline, err));
+  if (options->upstream == NULL) return EX_OK;
+  status = ex__partition_pays(ex__pipeline_partition(served->pipeline), options->upto, err);
+  return status == EX_OK ? EX_OK : ex__wrap(err, status, "%s", path);
 }
 
 static enum ex_status load(const ex_service *service, struct ex_served **out,
@@ -132,6 +159,26 @@ static enum ex_status load(const ex_service *service, struct ex_served **out,
 
 /* ---- the name ------------------------------------------------------------------ */
 
+static enum ex_status connect_upstream(ex_service *service, struct ex_error *err) {
+  const struct ex_service_options *options = &service->options;
+  if (options->upstream == NULL) return EX_OK;
+  struct ex_text url = {0};
+  size_t n = strlen(options->upstream);
+  while (n > 0 && options->upstream[n - 1] == '/') n--;
+  ex__text_add(&url, "%.*s/v2/models/%s/infer", (int)n, options->upstream, service->name);
+  const struct ex_uplink_options uplink = {.url = url.data,
+                                           .token = options->token,
+                                           .authority = options->authority,
+                                           .seconds = options->upstream_seconds,
+                                           .most = options->queue,
+                                           .log = options->log};
+  enum ex_status status = ex__text_status(&url) == EX_OK
+                              ? ex__uplink_new(&uplink, &service->uplink, err)
+                              : ex__fail(err, EX_ENOMEM, "serve: no memory");
+  ex__text_clear(&url);
+  return status;
+}
+
 enum ex_status ex__service_new(const char *given, const struct ex_service_options *options,
                                ex_service **out, struct ex_error *err) {
   *out = NULL;
@@ -145,6 +192,7 @@ enum ex_status ex__service_new(const char *given, const struct ex_service_option
   if (status == EX_OK && service->past == NULL)
     status = ex__fail(err, EX_ENOMEM, "serve: no memory");
   if (status == EX_OK) status = load(service, &service->served, err);
+  if (status == EX_OK) status = connect_upstream(service, err);
   if (status == EX_OK) {
     service->served->generation = 1;
     ex__drift_expect(&service->drift, service->served->model);
@@ -200,8 +248,20 @@ void ex__service_sweep(ex_service *service) {
   }
 }
 
+/* What is still asked of the server upstream uses the generation that asked. */
+static void finish_answers(ex_service *service) {
+  struct ex_served *served = service->served;
+  if (served != NULL) served->older = service->retired;
+  for (; served != NULL; served = served->older) {
+    ex__pipeline_free(served->pipeline);
+    served->pipeline = NULL;
+  }
+  ex__uplink_free(service->uplink);
+}
+
 void ex__service_free(ex_service *service) {
   if (service == NULL) return;
+  finish_answers(service);
   while (service->retired != NULL) {
     struct ex_served *served = service->retired;
     service->retired = served->older;

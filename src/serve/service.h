@@ -14,6 +14,7 @@
 
 #include "engine/pipeline.h"
 #include "serve/drift.h"
+#include "serve/packet.h"
 #include "serve/past.h"
 #include "serve/statistics.h"
 
@@ -27,6 +28,14 @@ struct ex_service_options {
   int32_t drift_window; /* samples; 0: no drift guard */
   double drift_limit;   /* population stability index */
   bool drift_acts;      /* later exits after an alarm */
+  /* Behind the cut another server goes on, which serves the same model by the same name. */
+  const char *upstream;     /* its address, "http://host:port"; NULL: the whole is run here */
+  int32_t upto;             /* the exit behind which the cut lies, [0, n_exits − 2] */
+  enum ex_cut_form cut;     /* how numbers cross */
+  double upstream_seconds;  /* most that it may take to answer, (0, 3600] */
+  const char *token;        /* bearer, of requests to it; NULL: none */
+  const char *authority;    /* file of certificates to trust; NULL: the system's */
+  void (*log)(const char *text);
 };
 
 struct ex_served {
@@ -37,6 +46,7 @@ struct ex_served {
   int64_t features;
   char **quoted; /* [n_outputs] labels as JSON strings */
   atomic_int users;
+  uint8_t mark[EX_PACKET_MARK]; /* of weights, structure and rule */
   double certified;   /* risk, in [0, 2], that the receipt certifies; infinity: none */
   int32_t generation; /* counts loads under this name, from 1 */
   struct ex_served *older;
@@ -49,6 +59,7 @@ struct ex_service {
   struct ex_statistics statistics;
   struct ex_drift drift;
   struct ex_past *past;      /* under the server's past_lock */
+  ex_uplink *uplink;         /* NULL: the whole is run here */
   atomic_llong n_sampled;    /* samples that were considered for shadow */
   pthread_mutex_t lock;      /* of the two below */
   struct ex_served *served;  /* now; never NULL */

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "engine/pipeline.h"
+#include "serve/uplink.h"
 
 /* Latencies fall into buckets whose upper edges are 1, 1.25, 1.6, 2, 2.5, 3.15, 4,
  * 5, 6.3 and 8 times a power of ten, from 10 µs; the last has no upper edge. */
@@ -32,6 +33,8 @@ struct ex_statistics {
   atomic_llong confidence_1e6;      /* sum over samples, in millionths */
   atomic_llong shadowed, disagreed; /* went on to full depth unseen; other label there */
   atomic_llong reloads, failed_reloads;
+  atomic_llong upstream[EX_UPLINK_ENDS], upstream_bytes; /* samples that crossed; bytes of them */
+  atomic_llong upstream_ns;                              /* until those that were answered were */
 };
 
 int32_t ex__latency_bucket(int64_t ns);

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * serve/inference_split: samples that another server goes on with, and samples that
+ * another has begun.
+ *
+ * Whatever becomes of the link, the client is answered in time: by the other server,
+ * or with the best answer from before the cut.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "serve/inference_internal.h"
+
+/* The client must be answered in time, so the link's time ends a little before. */
+static const int64_t reserve_ns = 500000;
+
+enum ex_status ex__inference_split(struct ex_inference_sample *sample, struct ex_error *err) {
+  const ex_inference *inference = sample->inference;
+  const ex_partition *partition = ex__pipeline_partition(inference->served->pipeline);
+  size_t n_outputs = (size_t)inference->served->info.n_outputs;
+  int32_t point = inference->service->options.upto;
+  sample->crossing.point = point;
+  sample->crossing.numbers =
+      ex__alloc((size_t)ex__partition_most(partition, point), sizeof(ex_real));
+  sample->logits = ex__calloc(2 * n_outputs, sizeof(float));
+  if (sample->crossing.numbers != NULL && sample->logits != NULL) return EX_OK;
+  return ex__fail(err, EX_ENOMEM, "no memory for a cut");
+}
+
+void ex__inference_clear_split(struct ex_inference_sample *sample) {
+  ex__free(sample->crossing.numbers);
+  ex__free(sample->logits);
+  ex__text_clear(&sample->call.body);
+}
+
+enum ex_status ex__inference_behind(ex_inference *inference, struct ex_error *err) {
+  const struct ex_infer_request *request = &inference->request;
+  const struct ex_served *served = inference->served;
+  if (request->cut == NULL) return EX_OK;
+  return ex__packet_read(ex__pipeline_partition(served->pipeline), served->mark, request->cut,
+                         request->cut_size, &inference->samples[0].crossing, err);
+}
+
+/* ---- to the other server and back -------------------------------------------------- */
+
+/* The multiply-adds of both, and the exit at which the policy left where it did there. */
+static bool read_far(struct ex_inference_sample *sample, const char *reply, size_t size,
+                     struct ex_pipeline_answer *far) {
+  const ex_inference *inference = sample->inference;
+  bool logits = ex__infer_wants(&inference->request, EX_OUTPUT_LOGITS);
+  far->result.logits = sample->logits + inference->served->info.n_outputs;
+  if (ex__infer_read_reply(reply, size, &inference->served->info, logits, &far->result, NULL) !=
+      EX_OK)
+    return false;
+  far->status = EX_OK;
+  far->logits = far->result.logits;
+  far->result.stage = inference->served->model->net->points[far->result.exit].stage;
+  far->result.macs += sample->near.result.macs;
+  if (far->wanted < 0) far->wanted = far->result.exit;
+  return true;
+}
+
+static void come_back(struct ex_uplink_call *call, enum ex_uplink_end end, const char *reply,
+                      size_t size) {
+  struct ex_inference_sample *sample =
+      (struct ex_inference_sample *)((char *)call - offsetof(struct ex_inference_sample, call));
+  struct ex_statistics *statistics = &sample->inference->service->statistics;
+  struct ex_pipeline_answer far = sample->near;
+  if (end == EX_UPLINK_ANSWERED && !read_far(sample, reply, size, &far)) {
+    far = sample->near;
+    end = EX_UPLINK_REFUSED; /* an answer that cannot be one */
+  }
+  sample->end = end;
+  ex__count(&statistics->upstream[end], 1);
+  if (end == EX_UPLINK_ANSWERED)
+    ex__count(&statistics->upstream_ns, ex__now_ns() - call->began_ns);
+  ex__text_clear(&call->body);
+  far.final = true;
+  ex__inference_record(sample, &far);
+}
+
+static enum ex_status write_call(struct ex_inference_sample *sample, int64_t now) {
+  const ex_inference *inference = sample->inference;
+  const ex_service *service = inference->service;
+  struct ex_uplink_call *call = &sample->call;
+  int64_t limit = now + (int64_t)(service->options.upstream_seconds * 1e9);
+  call->done = come_back;
+  call->until_ns = inference->deadline_ns == INT64_MAX ? limit : inference->deadline_ns - reserve_ns;
+  int64_t left = (call->until_ns < limit ? call->until_ns : limit) - now;
+  struct ex_text packet = {0};
+  enum ex_status status = ex__packet_write(ex__pipeline_partition(inference->served->pipeline),
+                                           &sample->crossing, service->options.cut,
+                                           inference->served->mark, &packet, NULL);
+  if (status == EX_OK) {
+    ex__infer_write_cut(&inference->request, left > 0 ? left / 1000 : 0, packet.size, &call->body);
+    call->json_size = call->body.size;
+    ex__text_add_bytes(&call->body, packet.data, packet.size);
+    status = ex__text_status(&call->body);
+  }
+  ex__text_clear(&packet);
+  return status;
+}
+
+void ex__inference_cross(struct ex_inference_sample *sample,
+                         const struct ex_pipeline_answer *answer) {
+  ex_inference *inference = sample->inference;
+  ex_service *service = inference->service;
+  sample->near = *answer;
+  memcpy(sample->logits, answer->logits,
+         (size_t)inference->served->info.n_outputs * sizeof(float));
+  sample->near.logits = sample->near.result.logits = sample->logits;
+  if (write_call(sample, ex__now_ns()) != EX_OK) {
+    come_back(&sample->call, EX_UPLINK_SKIPPED, "", 0);
+    return;
+  }
+  ex__count(&service->statistics.upstream_bytes, (int64_t)sample->call.body.size);
+  if (inference->early && answer->status == EX_OK) {
+    struct ex_pipeline_answer first = sample->near;
+    first.final = false;
+    ex__inference_record(sample, &first);
+  }
+  ex__uplink_send(service->uplink, &sample->call);
+}
