@@ -84,10 +84,13 @@ static enum ex_status write_call(struct ex_inference_sample *sample, int64_t now
   const ex_inference *inference = sample->inference;
   const ex_service *service = inference->service;
   struct ex_uplink_call *call = &sample->call;
-  int64_t limit = now + (int64_t)(service->options.upstream_seconds * 1e9);
   call->done = come_back;
-  call->until_ns = inference->deadline_ns == INT64_MAX ? limit : inference->deadline_ns - reserve_ns;
-  int64_t left = (call->until_ns < limit ? call->until_ns : limit) - now;
+  call->until_ns = inference->deadline_ns;
+  int64_t left = (int64_t)(service->options.upstream_seconds * 1e9);
+  if (call->until_ns != INT64_MAX) {
+    call->until_ns -= reserve_ns;
+    if (call->until_ns - now < left) left = call->until_ns - now;
+  }
   struct ex_text packet = {0};
   enum ex_status status = ex__packet_write(ex__pipeline_partition(inference->served->pipeline),
                                            &sample->crossing, service->options.cut,
