@@ -39,7 +39,13 @@ static void write_reply(const struct ex_infer_request *request) {
   const float logits[MOST * CLASSES] = {0};
   const char *const plain[CLASSES] = {"a", "b"};
   struct ex_text json = {0}, binary = {0};
-  const struct ex_infer_reply reply = {"m", labels, plain, CLASSES, request, results, logits};
+  const struct ex_infer_reply reply = {.name = "m",
+                                       .quoted = labels,
+                                       .label = plain,
+                                       .n_classes = CLASSES,
+                                       .request = request,
+                                       .results = results,
+                                       .logits = logits};
   ex__infer_write(&reply, &json, &binary);
   json_t *parsed;
   FUZZ_REQUIRE(ex__json_parse(json.data, json.size, "reply", &parsed, NULL) == EX_OK);
@@ -57,7 +63,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   enum ex_status status = ex__infer_parse(model, MOST, data + 2, size - 2, header, &request, &err);
   if (status == EX_OK) {
     FUZZ_REQUIRE(request.n >= 1 && request.n <= MOST && request.n_outputs <= EX_INFER_OUTPUTS);
-    for (int32_t i = 0; i < request.n * FEATURES; i++) FUZZ_REQUIRE(isfinite(request.x[i]));
+    FUZZ_REQUIRE((request.x != NULL) != (request.cut != NULL));
+    if (request.cut != NULL)
+      FUZZ_REQUIRE(request.n == 1 && request.cut >= data && request.cut_size <= size &&
+                   request.cut + request.cut_size == data + size);
+    for (int32_t i = 0; request.x != NULL && i < request.n * FEATURES; i++)
+      FUZZ_REQUIRE(isfinite(request.x[i]));
     write_reply(&request);
   } else {
     struct ex_text json = {0};
