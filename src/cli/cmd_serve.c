@@ -15,6 +15,7 @@
 
 #ifdef EX_HAVE_MICROHTTPD
 #include "serve/server.h"
+#include "serve/upto.h"
 #endif
 
 struct options {
@@ -63,7 +64,8 @@ static const struct option_spec table[] = {
      "An alarm is told alone; else inputs also leave an exit later after each."},
     {"upto", 0, OPTION_TEXT, offsetof(struct options, upto), "EXIT", 0, 0, NULL,
      "Runs the network up to this exit, from 0 as in replies; inputs that have not left there go "
-     "on at --upstream."},
+     "on at --upstream. auto: the exit that is fastest on average over the link as it is when the "
+     "model is loaded."},
     {"upstream", 0, OPTION_TEXT, offsetof(struct options, upstream), "URL", 0, 0, NULL,
      "Another exeunt serve, with the same models under the same names. Where it does not answer in "
      "time, the best answer up to --upto is given."},
@@ -126,11 +128,13 @@ static void tell(const char *text) { fprintf(stderr, "exeunt serve: %s\n", text)
 /* Where the cut lies, and how numbers cross it. */
 static enum ex_status read_split(const struct options *options, const struct texts *texts,
                                  struct ex_service_options *out, struct ex_error *err) {
-  int64_t upto;
+  int64_t upto = EX_UPTO_AUTO;
   int form = 0;
   if (options->upstream == NULL) return EX_OK;
-  if (!ex__text_to_int(options->upto, &upto) || upto < 0 || upto >= EX_MAX_POINTS)
-    return ex__fail(err, EX_EINVAL, "--upto %s; must be the number of an exit", options->upto);
+  if (strcmp(options->upto, "auto") != 0 &&
+      (!ex__text_to_int(options->upto, &upto) || upto < 0 || upto >= EX_MAX_POINTS))
+    return ex__fail(err, EX_EINVAL, "--upto %s; must be the number of an exit, or auto",
+                    options->upto);
   while (form < EX_CUT_FORMS && strcmp(options->cut, ex__cut_form[form]) != 0) form++;
   if (form == EX_CUT_FORMS)
     return ex__fail(err, EX_EINVAL, "--cut %s; must be float32, int8 or int4", options->cut);

@@ -35,13 +35,17 @@ static void begin_window(struct ex_drift *drift) {
   memset(drift->confidence, 0, sizeof drift->confidence);
 }
 
-void ex__drift_expect(struct ex_drift *drift, const ex_model *model) {
+bool ex__drift_exit_shares(const ex_model *model, double *shares) {
   const json_t *select = json_object_get(model->receipt, "select");
+  return read_shares(json_object_get(select, "exit_shares"), model->net->n_points, shares);
+}
+
+void ex__drift_expect(struct ex_drift *drift, const ex_model *model) {
   const json_t *first = json_object_get(model->receipt, "first_confidence");
   pthread_mutex_lock(&drift->lock);
   drift->n_points = model->net->n_points;
   drift->view.known[0] =
-      read_shares(json_object_get(select, "exit_shares"), drift->n_points, drift->expected_exit);
+      ex__drift_exit_shares(model, drift->expected_exit);
   drift->view.known[1] =
       read_shares(json_object_get(first, "shares"), EX_DRIFT_BINS, drift->expected_confidence);
   drift->view.index[0] = drift->view.index[1] = NAN;

@@ -42,6 +42,9 @@ struct ex_drift {
 };
 
 void ex__drift_init(struct ex_drift *drift, int32_t window, double limit, bool act);
+/* Where inputs left when the model was calibrated, shares [n_points] by exit that sum
+ * to 1; false: its receipt does not say. */
+bool ex__drift_exit_shares(const ex_model *model, double *shares);
 /* Of a model that was loaded: what is expected; the window begins anew. */
 void ex__drift_expect(struct ex_drift *drift, const ex_model *model);
 /* One sample of which nothing but the policy decided. */

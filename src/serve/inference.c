@@ -147,7 +147,7 @@ static enum ex_status reserve(ex_inference *inference, struct ex_error *err) {
     return ex__fail(err, EX_ENOMEM, "no memory for %zu samples", n);
   for (size_t i = 0; i < n; i++) {
     inference->samples[i].inference = inference;
-    if (inference->service->uplink != NULL && inference->request.cut == NULL)
+    if (inference->served->upto >= 0 && inference->request.cut == NULL)
       EX_TRY(ex__inference_split(&inference->samples[i], err));
   }
   return EX_OK;
@@ -210,7 +210,7 @@ static void write_tickets(ex_inference *inference) {
   int32_t later = exits_later(inference);
   for (int32_t i = 0; i < request->n; i++) {
     struct ex_inference_sample *sample = &inference->samples[i];
-    bool whole = inference->service->uplink == NULL && request->cut == NULL;
+    bool whole = inference->served->upto < 0 && request->cut == NULL;
     sample->ticket = (struct ex_ticket){
         .x = request->cut == NULL ? request->x + i * inference->served->features : NULL,
         .max_exit = request->max_exit,
@@ -289,7 +289,7 @@ enum ex_status ex__inference_reply(const ex_inference *inference, enum ex_infere
         .request = &inference->request,
         .results = results,
         .logits = logits,
-        .split = inference->service->uplink != NULL,
+        .split = inference->served->upto >= 0,
     };
     count_upstream(inference, news, &reply);
     ex__infer_write(&reply, json, binary);

@@ -19,7 +19,7 @@ enum ex_status ex__inference_split(struct ex_inference_sample *sample, struct ex
   const ex_inference *inference = sample->inference;
   const ex_partition *partition = ex__pipeline_partition(inference->served->pipeline);
   size_t n_outputs = (size_t)inference->served->info.n_outputs;
-  int32_t point = inference->service->options.upto;
+  int32_t point = inference->served->upto;
   sample->crossing.point = point;
   sample->crossing.numbers =
       ex__alloc((size_t)ex__partition_most(partition, point), sizeof(ex_real));

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/memory.h"
+#include "serve/upto.h"
 
 static bool is_name(const char *name, size_t n) {
   static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -138,18 +139,30 @@ static enum ex_status build(struct ex_served *served, const char *path,
   EX_TRY(ex__engine_new(served->model, &policy, &engine, &served->engine, err));
   EX_TRY(quote_labels(served, err));
   EX_TRY(mark(served, &policy, err));
-  EX_TRY(ex__pipeline_new(served->engine, options->workers, &served->pipeline, err));
-  if (options->upstream == NULL) return EX_OK;
-  status = ex__partition_pays(ex__pipeline_partition(served->pipeline), options->upto, err);
-  return status == EX_OK ? EX_OK : ex__wrap(err, status, "%s", path);
+  return ex__pipeline_new(served->engine, options->workers, &served->pipeline, err);
 }
 
-static enum ex_status load(const ex_service *service, struct ex_served **out,
+static enum ex_status place_cut(struct ex_served *served, ex_service *service,
+                                struct ex_error *err) {
+  const struct ex_service_options *options = &service->options;
+  served->upto = EX_UPTO_WHOLE;
+  if (options->upstream == NULL) return EX_OK;
+  enum ex_status status = EX_OK;
+  if (options->upto == EX_UPTO_AUTO)
+    status = ex__upto_choose(served, service, &served->upto, err);
+  else
+    status = ex__partition_pays(ex__pipeline_partition(served->pipeline), options->upto, err);
+  if (options->upto != EX_UPTO_AUTO) served->upto = options->upto;
+  return status == EX_OK ? EX_OK : ex__wrap(err, status, "%s", service->path);
+}
+
+static enum ex_status load(ex_service *service, struct ex_served **out,
                            struct ex_error *err) {
   *out = NULL;
   struct ex_served *served = ex__calloc(1, sizeof *served);
   if (served == NULL) return ex__fail(err, EX_ENOMEM, "serve: no memory for a model");
   enum ex_status status = build(served, service->path, &service->options, err);
+  if (status == EX_OK) status = place_cut(served, service, err);
   if (status == EX_OK)
     *out = served;
   else
@@ -191,8 +204,8 @@ enum ex_status ex__service_new(const char *given, const struct ex_service_option
   service->past = ex__calloc(1, sizeof *service->past);
   if (status == EX_OK && service->past == NULL)
     status = ex__fail(err, EX_ENOMEM, "serve: no memory");
-  if (status == EX_OK) status = load(service, &service->served, err);
   if (status == EX_OK) status = connect_upstream(service, err);
+  if (status == EX_OK) status = load(service, &service->served, err);
   if (status == EX_OK) {
     service->served->generation = 1;
     ex__drift_expect(&service->drift, service->served->model);
