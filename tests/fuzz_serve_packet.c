@@ -63,8 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     FUZZ_REQUIRE(err.text[0] != '\0' && crossing.numbers == NULL);
     return 0;
   }
-  FUZZ_REQUIRE(crossing.point >= 0 && crossing.point < crossing.target &&
-               crossing.target < POINTS);
+  FUZZ_REQUIRE(crossing.point >= 0 && crossing.point < crossing.target && crossing.target < POINTS);
   int64_t n = ex__partition_memory(partition, crossing.ran, crossing.looked) +
               ex__partition_values(partition, crossing.point);
   for (int64_t i = 0; i < n; i++) FUZZ_REQUIRE(isfinite(crossing.numbers[i]));

@@ -2,8 +2,8 @@
  *
  * A packet is read as it was written; one that was not written so is refused.
  */
-#include "serve/packet.h"
 #include "base/random.h"
+#include "serve/packet.h"
 #include "tests/engine_fixture.h"
 
 static const uint8_t mark[EX_PACKET_MARK] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -165,14 +165,14 @@ static void numbers_must_be_finite(void **state) {
   struct ex_text none = {0};
   struct ex_text text = write_packet(&made, EX_CUT_FLOAT32);
   made.crossing.numbers[made.n - 1] = (ex_real)NAN;
-  assert_refused(
-      ex__packet_write(made.partition, &made.crossing, EX_CUT_INT8, mark, &none, &err),
-      EX_ENOTFINITE, &err, "is not finite");
+  assert_refused(ex__packet_write(made.partition, &made.crossing, EX_CUT_INT8, mark, &none, &err),
+                 EX_ENOTFINITE, &err, "is not finite");
   assert_int_equal(none.size, 0);
   ex__text_clear(&text);
   /* Not deflated, so that one of its numbers can be changed. */
   struct ex_text plain = {0};
-  uint8_t head[24] = {'E', 'x', 'C', '1', 1, 2, 3, 4, 5, 6, 7, 8, EX_CUT_INT8, 0, 1, 2, 3, 0, 0, 0, 3};
+  uint8_t head[24] = {'E', 'x',         'C', '1', 1, 2, 3, 4, 5, 6, 7,
+                      8,   EX_CUT_INT8, 0,   1,   2, 3, 0, 0, 0, 3};
   const float infinite = INFINITY, zero = 0;
   ex__text_add_bytes(&plain, head, sizeof head);
   for (int64_t i = 0; i < made.memory; i++) ex__text_add_bytes(&plain, &zero, 4);

@@ -55,8 +55,7 @@ static json_t *ask(const struct served_fixture *s, int32_t port, int32_t first, 
                    const char *more) {
   struct ex_text text = {0};
   write_request(s->f, first, n, more, &text);
-  struct reply reply =
-      http_call(port, "POST", "/v2/models/small/infer", "", text.data, text.size);
+  struct reply reply = http_call(port, "POST", "/v2/models/small/infer", "", text.data, text.size);
   ex__text_clear(&text);
   if (reply.status != 200) fail_msg("%d: %s", reply.status, http_text(&reply));
   json_t *json = parse(&reply);
@@ -160,9 +159,9 @@ static void an_early_answer_comes_from_before_the_cut(void **state) {
   for (int32_t i = 0; i < 16; i++) {
     struct ex_text text = {0};
     write_request(pair.far.f, i, 1, "", &text);
-    struct reply reply = http_call(pair.port, "POST", "/v2/models/small/infer",
-                                   "Accept: text/event-stream\r\nConnection: close\r\n", text.data,
-                                   text.size);
+    struct reply reply =
+        http_call(pair.port, "POST", "/v2/models/small/infer",
+                  "Accept: text/event-stream\r\nConnection: close\r\n", text.data, text.size);
     ex__text_clear(&text);
     assert_int_equal(reply.status, 200);
     bool crosses = pair.far.alone.result[i].exit > UPTO;

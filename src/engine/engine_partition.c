@@ -114,8 +114,7 @@ void ex__engine_carry(const ex_engine *engine, struct ex_engine_worker *worker,
   ex_real *to = out->numbers;
   for (int32_t p = 0; p <= point; p++)
     if (out->ran >> p & 1) {
-      memcpy(to, sample->output + (int64_t)p * net->n_outputs,
-             (size_t)net->n_outputs * sizeof *to);
+      memcpy(to, sample->output + (int64_t)p * net->n_outputs, (size_t)net->n_outputs * sizeof *to);
       to += net->n_outputs;
     }
   for (int32_t p = 0; engine->gates && p <= point; p++)

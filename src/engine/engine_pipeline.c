@@ -201,11 +201,11 @@ bool ex__pipeline_submit(ex_pipeline *pipeline, const struct ex_ticket *const *t
   for (int32_t i = 0; fits && i < n; i++) {
     struct ex_slot *slot = pipeline->free[--pipeline->n_free];
     *slot = (struct ex_slot){.came = now,
-                          .ticket = tickets[i],
-                          .sample = slot->sample,
-                          .first = -1,
-                          .wanted = -1,
-                          .stop_at = -1};
+                             .ticket = tickets[i],
+                             .sample = slot->sample,
+                             .first = -1,
+                             .wanted = -1,
+                             .stop_at = -1};
     ex__slot_place(pipeline->engine, slot);
     enqueue(pipeline, slot, now);
   }

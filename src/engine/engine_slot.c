@@ -32,7 +32,8 @@ static void tell(struct ex_mover *mover, const struct ex_slot *slot, enum ex_sta
                                       .result = {.exit = -1, .label = -1, .stage = -1}};
   answer.result.logits = mover->logits;
   if (slot->first >= 0) answer.first_confidence = sample->answer[slot->first].max_probability;
-  if (status == EX_OK) answer.status = ex__engine_answer(mover->engine, sample, point, &answer.result);
+  if (status == EX_OK)
+    answer.status = ex__engine_answer(mover->engine, sample, point, &answer.result);
   slot->ticket->answered(slot->ticket->context, &answer);
 }
 

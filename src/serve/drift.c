@@ -44,8 +44,7 @@ void ex__drift_expect(struct ex_drift *drift, const ex_model *model) {
   const json_t *first = json_object_get(model->receipt, "first_confidence");
   pthread_mutex_lock(&drift->lock);
   drift->n_points = model->net->n_points;
-  drift->view.known[0] =
-      ex__drift_exit_shares(model, drift->expected_exit);
+  drift->view.known[0] = ex__drift_exit_shares(model, drift->expected_exit);
   drift->view.known[1] =
       read_shares(json_object_get(first, "shares"), EX_DRIFT_BINS, drift->expected_confidence);
   drift->view.index[0] = drift->view.index[1] = NAN;

@@ -31,10 +31,10 @@ extern const char *const ex__infer_output_name[EX_INFER_OUTPUTS];
 extern const char *const ex__infer_output_type[EX_INFER_OUTPUTS];
 
 struct ex_infer_request {
-  char *id;            /* as a JSON string; NULL: none was given */
-  int32_t n;           /* samples */
-  float *x;            /* [n][features]; NULL where there is a cut */
-  const uint8_t *cut;  /* [cut_size], within the body; NULL where there is x */
+  char *id;           /* as a JSON string; NULL: none was given */
+  int32_t n;          /* samples */
+  float *x;           /* [n][features]; NULL where there is a cut */
+  const uint8_t *cut; /* [cut_size], within the body; NULL where there is x */
   size_t cut_size;
   int32_t max_exit;    /* −1: the network's last */
   int64_t deadline_us; /* from when the request had come; INT64_MAX: none */

@@ -67,8 +67,8 @@ static enum ex_status read_real(const json_t *reply, enum ex_infer_output what, 
                   ex__infer_output_name[what]);
 }
 
-static enum ex_status read_reply(const json_t *reply, const struct ex_model_info *info,
-                                 bool logits, struct ex_result *result, struct ex_error *err) {
+static enum ex_status read_reply(const json_t *reply, const struct ex_model_info *info, bool logits,
+                                 struct ex_result *result, struct ex_error *err) {
   int64_t label, exit, macs;
   double value;
   EX_TRY(read_integer(reply, EX_OUTPUT_LABEL, info->n_outputs - 1, &label, err));

@@ -73,8 +73,7 @@ static void come_back(struct ex_uplink_call *call, enum ex_uplink_end end, const
   }
   sample->end = end;
   ex__count(&statistics->upstream[end], 1);
-  if (end == EX_UPLINK_ANSWERED)
-    ex__count(&statistics->upstream_ns, ex__now_ns() - call->began_ns);
+  if (end == EX_UPLINK_ANSWERED) ex__count(&statistics->upstream_ns, ex__now_ns() - call->began_ns);
   ex__text_clear(&call->body);
   far.final = true;
   ex__inference_record(sample, &far);
@@ -92,9 +91,9 @@ static enum ex_status write_call(struct ex_inference_sample *sample, int64_t now
     if (call->until_ns - now < left) left = call->until_ns - now;
   }
   struct ex_text packet = {0};
-  enum ex_status status = ex__packet_write(ex__pipeline_partition(inference->served->pipeline),
-                                           &sample->crossing, service->options.cut,
-                                           inference->served->mark, &packet, NULL);
+  enum ex_status status =
+      ex__packet_write(ex__pipeline_partition(inference->served->pipeline), &sample->crossing,
+                       service->options.cut, inference->served->mark, &packet, NULL);
   if (status == EX_OK) {
     ex__infer_write_cut(&inference->request, left > 0 ? left / 1000 : 0, packet.size, &call->body);
     call->json_size = call->body.size;
@@ -110,8 +109,7 @@ void ex__inference_cross(struct ex_inference_sample *sample,
   ex_inference *inference = sample->inference;
   ex_service *service = inference->service;
   sample->near = *answer;
-  memcpy(sample->logits, answer->logits,
-         (size_t)inference->served->info.n_outputs * sizeof(float));
+  memcpy(sample->logits, answer->logits, (size_t)inference->served->info.n_outputs * sizeof(float));
   sample->near.logits = sample->near.result.logits = sample->logits;
   if (write_call(sample, ex__now_ns()) != EX_OK) {
     come_back(&sample->call, EX_UPLINK_SKIPPED, "", 0);

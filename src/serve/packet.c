@@ -29,8 +29,8 @@ static int64_t body_bytes(const ex_partition *partition, const struct ex_crossin
                           enum ex_cut_form form) {
   int64_t bytes = 4 * ex__partition_memory(partition, crossing->ran, crossing->looked);
   for (int32_t i = 0; i < ex__partition_tensors(partition, crossing->point); i++)
-    bytes += tensor_bytes(
-        form, ex__shape_count(ex__partition_tensor(partition, crossing->point, i)));
+    bytes +=
+        tensor_bytes(form, ex__shape_count(ex__partition_tensor(partition, crossing->point, i)));
   return bytes;
 }
 
@@ -169,8 +169,9 @@ static enum ex_status read_head(const ex_partition *partition, const uint8_t mar
                     "cut: it comes from another network or exit rule than the one that is served "
                     "here; both machines must serve the same model");
   if (bytes[12] >= EX_CUT_FORMS || (bytes[13] & ~(STOPS | DEFLATED)) != 0)
-    return ex__fail(err, EX_EUNSUPPORTED, "cut: form %d with flags %d; must be in [0, %d] and [0, 3]",
-                    bytes[12], bytes[13], EX_CUT_FORMS - 1);
+    return ex__fail(err, EX_EUNSUPPORTED,
+                    "cut: form %d with flags %d; must be in [0, %d] and [0, 3]", bytes[12],
+                    bytes[13], EX_CUT_FORMS - 1);
   *out = (struct ex_crossing){
       .point = bytes[14], .target = bytes[15], .stops = (bytes[13] & STOPS) != 0};
   memcpy(&out->ran, bytes + 16, 4);

@@ -104,7 +104,7 @@ static double certified_risk(const ex_model *model, const struct ex_service_opti
  * begun by another. */
 static enum ex_status mark(struct ex_served *served, const ex_policy *policy,
                            struct ex_error *err) {
-  char weights[EX_DIGEST_TEXT], text[EX_DIGEST_TEXT], *dumped[2] = {NULL, NULL};
+  char weights[EX_DIGEST_TEXT], text[EX_DIGEST_TEXT] = "", *dumped[2] = {NULL, NULL};
   json_t *json[2] = {ex__net_to_json(served->model->net), ex__policy_to_json(policy)};
   ex_digest *digest = ex__digest_new();
   bool ok = digest != NULL && ex__net_digest(served->model->net, weights) == EX_OK;
@@ -156,8 +156,7 @@ static enum ex_status place_cut(struct ex_served *served, ex_service *service,
   return status == EX_OK ? EX_OK : ex__wrap(err, status, "%s", service->path);
 }
 
-static enum ex_status load(ex_service *service, struct ex_served **out,
-                           struct ex_error *err) {
+static enum ex_status load(ex_service *service, struct ex_served **out, struct ex_error *err) {
   *out = NULL;
   struct ex_served *served = ex__calloc(1, sizeof *served);
   if (served == NULL) return ex__fail(err, EX_ENOMEM, "serve: no memory for a model");

@@ -29,13 +29,13 @@ struct ex_service_options {
   double drift_limit;   /* population stability index */
   bool drift_acts;      /* later exits after an alarm */
   /* Behind the cut another server goes on, which serves the same model by the same name. */
-  const char *upstream;     /* its address, "http://host:port"; NULL: the whole is run here */
-  int32_t upto;             /* the exit behind which the cut lies, [0, n_exits − 2], or
+  const char *upstream;    /* its address, "http://host:port"; NULL: the whole is run here */
+  int32_t upto;            /* the exit behind which the cut lies, [0, n_exits − 2], or
                                EX_UPTO_AUTO (serve/upto.h) */
-  enum ex_cut_form cut;     /* how numbers cross */
-  double upstream_seconds;  /* most that it may take to answer, (0, 3600] */
-  const char *token;        /* bearer, of requests to it; NULL: none */
-  const char *authority;    /* file of certificates to trust; NULL: the system's */
+  enum ex_cut_form cut;    /* how numbers cross */
+  double upstream_seconds; /* most that it may take to answer, (0, 3600] */
+  const char *token;       /* bearer, of requests to it; NULL: none */
+  const char *authority;   /* file of certificates to trust; NULL: the system's */
   void (*log)(const char *text);
 };
 
@@ -48,9 +48,9 @@ struct ex_served {
   char **quoted; /* [n_outputs] labels as JSON strings */
   atomic_int users;
   uint8_t mark[EX_PACKET_MARK]; /* of weights, structure and rule */
-  int32_t upto;       /* the exit behind which the cut lies; EX_UPTO_WHOLE: none */
-  double certified;   /* risk, in [0, 2], that the receipt certifies; infinity: none */
-  int32_t generation; /* counts loads under this name, from 1 */
+  int32_t upto;                 /* the exit behind which the cut lies; EX_UPTO_WHOLE: none */
+  double certified;             /* risk, in [0, 2], that the receipt certifies; infinity: none */
+  int32_t generation;           /* counts loads under this name, from 1 */
   struct ex_served *older;
 };
 

@@ -41,10 +41,10 @@ struct ex_uplink {
   struct ex_uplink_call *active; /* the thread's own: under way */
   pthread_mutex_t lock;          /* of what follows */
   bool stop;
-  int32_t n;                     /* calls inside */
-  struct ex_uplink_call *come;   /* not yet begun, the newest first */
-  int32_t failures;              /* in a row */
-  int64_t pause_ns, resume_ns;   /* after FAILURES: none is tried before */
+  int32_t n;                   /* calls inside */
+  struct ex_uplink_call *come; /* not yet begun, the newest first */
+  int32_t failures;            /* in a row */
+  int64_t pause_ns, resume_ns; /* after FAILURES: none is tried before */
   bool told_down, told_refused;
 };
 
@@ -53,8 +53,8 @@ struct ex_uplink {
 static void tell(const ex_uplink *uplink, const char *what, const char *why) {
   char text[512];
   if (uplink->log == NULL) return;
-  snprintf(text, sizeof text, "upstream %s %s%s%.200s", uplink->url, what, why[0] != '\0' ? ": " : "",
-           why);
+  snprintf(text, sizeof text, "upstream %s %s%s%.200s", uplink->url, what,
+           why[0] != '\0' ? ": " : "", why);
   uplink->log(text);
 }
 
@@ -67,8 +67,8 @@ static void learn(ex_uplink *uplink, const struct ex_uplink_call *call, enum ex_
   pthread_mutex_lock(&uplink->lock);
   if (failed && ++uplink->failures >= FAILURES) {
     uplink->resume_ns = ex__now_ns() + uplink->pause_ns;
-    uplink->pause_ns = 2 * uplink->pause_ns < longest_pause_ns ? 2 * uplink->pause_ns
-                                                               : longest_pause_ns;
+    uplink->pause_ns =
+        2 * uplink->pause_ns < longest_pause_ns ? 2 * uplink->pause_ns : longest_pause_ns;
     down = !uplink->told_down;
     uplink->told_down = true;
   } else if (end == EX_UPLINK_ANSWERED || end == EX_UPLINK_REFUSED) {

@@ -25,23 +25,22 @@ enum ex_uplink_end {
 extern const char *const ex__uplink_end[EX_UPLINK_ENDS]; /* "answered", … */
 
 struct ex_uplink_options {
-  const char *url;       /* of every request; http or https */
-  const char *token;     /* bearer; NULL: none */
-  const char *authority; /* file of certificates to trust, PEM; NULL: the system's */
-  double seconds;        /* most that a call may take, (0, 3600] */
-  int32_t most;          /* calls under way at once, 1 … 65536 */
+  const char *url;               /* of every request; http or https */
+  const char *token;             /* bearer; NULL: none */
+  const char *authority;         /* file of certificates to trust, PEM; NULL: the system's */
+  double seconds;                /* most that a call may take, (0, 3600] */
+  int32_t most;                  /* calls under way at once, 1 … 65536 */
   void (*log)(const char *text); /* where the link's state changes; NULL */
 };
 
 /* The caller's until `done` was called. */
 struct ex_uplink_call {
-  struct ex_text body;   /* JSON of json_size bytes, then binary tensors */
+  struct ex_text body; /* JSON of json_size bytes, then binary tensors */
   size_t json_size;
-  int64_t until_ns;      /* by ex__now_ns; the uplink's own limit holds beside it */
+  int64_t until_ns; /* by ex__now_ns; the uplink's own limit holds beside it */
   /* By the uplink's thread, or by ex__uplink_send itself; once. The reply is valid
    * during the call. */
-  void (*done)(struct ex_uplink_call *call, enum ex_uplink_end end, const char *reply,
-               size_t size);
+  void (*done)(struct ex_uplink_call *call, enum ex_uplink_end end, const char *reply, size_t size);
   /* the uplink's own */
   struct ex_uplink_call *next;
   struct ex_transfer *transfer;

@@ -183,8 +183,7 @@ static enum ex_status probe_all(const struct ex_served *served, ex_service *serv
     if (crossing.numbers == NULL)
       status = EX_ENOMEM;
     else
-      status =
-          probe_cut(served, service, probe, x, &crossing, &there[p], &views[p].bytes, err);
+      status = probe_cut(served, service, probe, x, &crossing, &there[p], &views[p].bytes, err);
     any = any || !isnan(there[p]);
     ex__free(crossing.numbers);
   }
@@ -200,7 +199,7 @@ static enum ex_status probe_all(const struct ex_served *served, ex_service *serv
 
 enum ex_status ex__upto_choose(const struct ex_served *served, ex_service *service, int32_t *out,
                                struct ex_error *err) {
-  double shares[EX_MAX_POINTS], there[EX_MAX_POINTS];
+  double shares[EX_MAX_POINTS] = {0}, there[EX_MAX_POINTS] = {0};
   struct ex_upto_view views[EX_MAX_POINTS] = {{0}};
   const ex_net *net = served->model->net;
   if (!ex__drift_exit_shares(served->model, shares))

@@ -14,11 +14,11 @@ enum { EX_UPTO_WHOLE = -1, EX_UPTO_AUTO = -2 }; /* in the place of an exit */
 
 /* Of one cut, in seconds; what was not measured is NaN. */
 struct ex_upto_view {
-  double here;   /* mean time of this machine's part */
+  double here;    /* mean time of this machine's part */
   double crosses; /* share of inputs that cross */
-  double there;  /* from the cut to the answer, over the link */
-  double mean;   /* of all inputs */
-  int64_t bytes; /* of a request there */
+  double there;   /* from the cut to the answer, over the link */
+  double mean;    /* of all inputs */
+  int64_t bytes;  /* of a request there */
 };
 
 /* Sends a few packets for each exit behind which a cut may lie and pays. *out: the
