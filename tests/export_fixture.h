@@ -184,6 +184,13 @@ static inline void export_write_file(const char *folder, const char *name,
   assert_ok(ex__file_write_whole(path, text->data, text->size, &err), &err);
 }
 
+/* Under a sanitizer what was written is looked at by it, too. */
+#ifdef __SANITIZE_ADDRESS__
+#define EXPORT_SANITIZE "-g -fsanitize=address,undefined -fno-sanitize-recover=all"
+#else
+#define EXPORT_SANITIZE ""
+#endif
+
 /* Skips the test where the machine has no compiler. */
 static inline struct exported export_compile(const struct ex_export_c *job) {
   struct ex_error err = {0};
@@ -200,7 +207,7 @@ static inline struct exported export_compile(const struct ex_export_c *job) {
   export_write_file(exported.folder, "net.h", &header);
   snprintf(command, sizeof command,
            "cc -std=c99 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror "
-           "-ffp-contract=off -shared -fPIC -o %s/net.so %s/net.c",
+           "-ffp-contract=off -shared -fPIC " EXPORT_SANITIZE " -o %s/net.so %s/net.c",
            exported.folder, exported.folder);
   assert_int_equal(system(command), 0);
   snprintf(path, sizeof path, "%s/net.so", exported.folder);

@@ -329,7 +329,7 @@ static const struct ex_export_rule never_asked = {.kernel = "rule_fixed"};
 
 static bool asks(const ex_policy *policy, const struct ex_export_rule *rule) {
   int32_t last = policy->n_points - 1;
-  return rule->looks_back || ex__policy_next(policy, -1, last) < last;
+  return last > 0 && (rule->looks_back || ex__policy_next(policy, -1, last) < last);
 }
 
 enum ex_status ex__export_rule_find(struct ex_rule_values *values,
