@@ -10,7 +10,6 @@ executed, forward and backward.
 Epochs are made short by taking few training samples. What counts batches in a method's
 parameters is made short in proportion (an epoch of all samples has 54 times the steps).
 """
-import os
 import random
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from processors import Processors
 from worker import Worker
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,27 +42,6 @@ def start(recipe, name, settings):
     command = [WORKER, ROOT / f"recipes/{recipe}.json", THREADS, *COMMON,
                f'method={{"name": "{name}"}}', *settings]
     return Worker(name, command, {"OMP_NUM_THREADS": str(THREADS)})
-
-
-class Processors:
-    """How much of the machine's time others took between now and `others`."""
-
-    def __init__(self, workers):
-        self.workers, self.start = workers, self._now(workers)
-
-    @staticmethod
-    def _now(workers):
-        fields = Path("/proc/stat").read_text().split("\n", maxsplit=1)[0].split()[1:9]
-        user, nice, system, idle, wait, irq, soft, steal = map(int, fields)
-        busy, own = user + nice + system + irq + soft + steal, 0
-        for worker in workers:
-            stat = Path(f"/proc/{worker.process.pid}/stat").read_text().rsplit(")", maxsplit=1)[1]
-            own += sum(map(int, stat.split()[11:13]))
-        return np.array([busy + idle + wait, busy - own])
-
-    def others(self):
-        total, busy = self._now(self.workers) - self.start
-        return max(0.0, float(busy / total)) * os.cpu_count()
 
 
 def macs_of(worker):
@@ -92,7 +71,7 @@ def run_case(recipe, options):
     """A result for every method."""
     workers = [start(recipe, name, settings) for name, settings in read_methods()]
     joint = start(recipe, "joint", [])
-    processors = Processors([joint, *workers])
+    processors = Processors([worker.process.pid for worker in (joint, *workers)])
     begin, against = time.monotonic(), {worker.system: [] for worker in workers}
     for round_number in range(options.rounds):
         late = time.monotonic() - begin > options.case_seconds * len(workers)

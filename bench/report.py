@@ -19,6 +19,17 @@ multiply-adds, forward and backward, which the programs count as they execute th
 runs with its defaults in a process of its own, through the trainer of `exeunt train`: data,
 passes, loss, optimiser.
 """
+SERVING_NOTES = """\
+`exeunt serve` of one model by its rule (its own thresholds, from `calibrate`) and at full depth
+(`--policy fixed`), two servers side by side on the same machine; wrk, with one thread and as many
+connections as stand under *clients*, asks each in turn for one test image a request, in binary, and
+asks anew as soon as it is answered. So wrk and the server share the processors, and with many
+clients the 99th percentile is that of a saturated server. Figures are median [minimum – maximum] of
+the rounds; a ratio is the rule's figure over full depth's in the same round. *work*: multiply-adds
+spent, of those that full depth would have spent, as the server counts them. Before timing, both
+servers answered as `exeunt predict` does; every request was answered. The models were trained
+briefly, on 1,000 images of each class.
+"""
 NOTES = """\
 Networks: B-LeNet as in the paper (2 exits); ResNet-18 for 32×32 with an exit after each of its
 4 groups; MSDNet 32×32: 7 exits, base 4, step 2, even, channels 16, growth 6, 100 classes; MSDNet
@@ -115,6 +126,23 @@ def method_line(result):
             f"{result['arithmetic']:.2f}, quotient {ratios['arithmetic']:.2f}")
 
 
+def rate(summary):
+    return f"{summary['median']:.0f} [{summary['minimum']:.0f} – {summary['maximum']:.0f}]"
+
+
+def ratio_spread(summary):
+    return f"{summary['median']:.2f} [{summary['minimum']:.2f} – {summary['maximum']:.2f}]"
+
+
+def serving_line(result):
+    ratios = result["ratios"]
+    return (f"{result['net']} served, {result['clients']} clients: "
+            f"{rate(result['requests_per_second']['rule'])} requests/s, "
+            f"{ratio_spread(ratios['requests_per_second'])} × full depth; p99 "
+            f"{spread(result['p99']['rule'])}, {ratio_spread(ratios['p99'])} ×; "
+            f"{result['work']:.0%} of the work")
+
+
 def case(result):
     share = f" {result['share']:.0%}" if "share" in result else ""
     return f"{result['task']}{share}, batch {result['batch']}"
@@ -127,6 +155,8 @@ def ratios(result, keys):
 def line(result):
     if result["task"] == "methods":
         return method_line(result)
+    if result["task"] == "serving":
+        return serving_line(result)
     texts = [f"{system} {duration(result[system + '_ns']['median'])}"
              for system in ("exeunt", "exeunt_fast", "onnxruntime", "pytorch")
              if result[system + "_ns"]]
@@ -188,6 +218,35 @@ def methods_section(results):
     return lines + [METHOD_NOTES]
 
 
+def serving_rows(results):
+    for result in results:
+        for system, name in (("rule", "its rule"), ("full", "full depth")):
+            ours = system == "rule"
+            yield [str(result["clients"]) if ours else "", name,
+                   f"{result['accuracy'][system]:.2%}", f"{result['work']:.0%}" if ours else "100%",
+                   rate(result["requests_per_second"][system]),
+                   ratio_spread(result["ratios"]["requests_per_second"]) if ours else "",
+                   spread(result["p50"][system]), spread(result["p99"][system]),
+                   ratio_spread(result["ratios"]["p99"]) if ours else ""]
+
+
+def serving_section(results):
+    if not results:
+        return []
+    lines = ["## A server, by a model's rule and at full depth", ""]
+    for net in dict.fromkeys(result["net"] for result in results):
+        here = [result for result in results if result["net"] == net]
+        first = here[0]
+        others = max(result["others"] for result in here)
+        shares = ", ".join(f"{share:.0%}" for share in first["exit_shares"])
+        lines += [f"{TITLES[net]}: {first['machine']}. {first['date']}. {first['threads']} threads, "
+                  f"{n_rounds(here)} rounds. Other processes kept up to {others:.1f} processors busy "
+                  f"meanwhile. Of the inputs {shares} left at exit 0, 1, ….", ""]
+        lines += table(("clients", "", "test accuracy", "work", "requests/s", "ratio", "p50", "p99",
+                        "ratio"), serving_rows(here))
+    return lines + [SERVING_NOTES]
+
+
 def n_rounds(results):
     rounds = sorted({result["rounds"] for result in results})
     return str(rounds[0]) if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
@@ -217,12 +276,13 @@ def speed_section(results):
 
 
 def document(results):
-    speed = [result for result in results if result["task"] != "methods"]
+    speed = [result for result in results if result["task"] not in ("methods", "serving")]
     of_methods = [result for result in results if result["task"] == "methods"]
     lines = ["# Measured speed", ""]
     if speed:
         lines += speed_section(speed)
     lines += methods_section(of_methods)
+    lines += serving_section([result for result in results if result["task"] == "serving"])
     if speed:
         lines += ["## What was measured, and how", "", NOTES]
     return "\n".join(lines)

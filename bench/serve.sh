@@ -2,28 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # serve.sh MODEL [SECONDS]: a server under as many requests as it can answer, by its
-# own rule and at full depth: requests a second, 99th percentile, and what was
-# refused. One test image of Fashion-MNIST a request, in binary; wrk asks.
+# own rule and at full depth: requests, seconds, percentiles, and what was refused, as
+# ask.lua tells them. One test image of Fashion-MNIST a request, in binary; wrk asks.
+# `bench/run --tasks serving` measures the same in rounds, of models of its own.
 set -eu
 model=$(realpath "$1")
 seconds=${2:-10}
-exeunt=${EXEUNT:-$(dirname "$0")/../build/exeunt}
+here=$(dirname "$0")
+exeunt=${EXEUNT:-$here/../build/exeunt}
 images=/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz
 work=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
 zcat "$images" | tail -c +17 | head -c $((784 * 1000)) >"$work/images"
-cat >"$work/ask.lua" <<LUA
-local file = io.open("$work/images", "rb")
-local images = file:read("*a")
-local head = '{"outputs":[{"name":"label"}],"inputs":[{"name":"input","datatype":"UINT8",' ..
-  '"shape":[1,1,28,28],"parameters":{"binary_data_size":784}}]}'
-wrk.method = "POST"
-wrk.headers["Inference-Header-Content-Length"] = tostring(#head)
-function request()
-  local i = math.random(0, 999) * 784
-  return wrk.format(nil, nil, nil, head .. images:sub(i + 1, i + 784))
-end
-LUA
 
 run() { # NAME OPTION...
   local name=$1
@@ -34,11 +24,9 @@ run() { # NAME OPTION...
   until grep -q '^serving' "$work/out"; do sleep 0.1; done
   local port
   port=$(sed -n 's|.*:\([0-9]*\)/$|\1|p' "$work/out")
-  wrk -t 1 -c 32 -d "$seconds" --latency -s "$work/ask.lua" \
-    "http://127.0.0.1:$port/v2/models/m/infer" >"$work/wrk"
-  printf '%-12s %s requests/s, 99 %% within %s, refused %s\n' "$name" \
-    "$(awk '/Requests\/sec/ { print $2 }' "$work/wrk")" "$(awk '$1 == "99%" { print $2 }' "$work/wrk")" \
-    "$(awk -F: '/Non-2xx/ { print $2 + 0 }' "$work/wrk" | grep . || echo 0)"
+  printf '%-12s ' "$name"
+  wrk -t 1 -c 32 -d "$seconds" -s "$here/ask.lua" \
+    "http://127.0.0.1:$port/v2/models/m/infer" -- "$work/images" | tail -1
   kill -TERM $server
   wait $server
 }
