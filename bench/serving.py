@@ -29,7 +29,7 @@ DATA = Path("/usr/share/datasets/fashion-mnist")
 RECIPES = ("fashion-mnist", "fashion-mnist-msdnet")
 SYSTEMS = {"rule": [], "full": ["--policy", "fixed"]}
 CLIENTS = (1, 32)
-MAX_DROP, LABELS_PER_CLASS, AT_ONCE, LEAST_ROUNDS = 2, 1000, 64, 5
+MAX_DROP, LABELS_PER_CLASS, AT_ONCE, LEAST_ROUNDS = 0.5, 1000, 64, 5
 SECONDS_PER_SAMPLE = 8  # of a round, as many times as a sample of the other tasks takes
 
 

@@ -43,6 +43,15 @@ static void malformed_requests(void **state) {
       {"POST /v2/models/small/infer HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
        "Content-Length: 5\r\n\r\n0\r\n\r\n",
        400, 0},
+      {"POST /v2/repository/index HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n"
+       "content-length: 3\r\n\r\n{}x",
+       400, 0},
+      {"POST /v2/repository/index HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+       "Transfer-Encoding: identity\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+       400, 0},
+      {"POST /v2/repository/index HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n"
+       "\r\n2\r\n{}\r\n0\r\n\r\n",
+       501, 0},
       {"GET /v2 HTTP/1.1\r\n\r\n", 400, 0},
       {"GET /../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n", 404, 0},
       {"GET /v2/models/%00%ff%2f HTTP/1.1\r\nHost: a\r\n\r\n", 404, 0},

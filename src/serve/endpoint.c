@@ -48,3 +48,13 @@ enum ex_status ex__endpoint_read(const struct ex_server_options *options, struct
                   "address \"%.60s\"; must be numeric, such as 127.0.0.1, 0.0.0.0, ::1",
                   options->address);
 }
+
+enum ex_status ex__endpoint_fail(const struct ex_endpoint *endpoint,
+                                 const struct ex_server_options *options, const char *why,
+                                 struct ex_error *err) {
+  if (endpoint->certificate == NULL)
+    return ex__fail(err, EX_EIO, "cannot listen on %s, port %d: %s", options->address,
+                    (int)options->port, why);
+  return ex__fail(err, EX_EIO, "cannot listen on %s, port %d with %.60s and %.60s: %s",
+                  options->address, (int)options->port, endpoint->certificate, endpoint->key, why);
+}

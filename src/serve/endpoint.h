@@ -25,5 +25,9 @@ struct ex_endpoint {
  * whether they fit each other is seen only by who uses them. */
 enum ex_status ex__endpoint_read(const struct ex_server_options *options, struct ex_endpoint *out,
                                  struct ex_error *err);
+/* That listening failed, and `why`; always EX_EIO. */
+enum ex_status ex__endpoint_fail(const struct ex_endpoint *endpoint,
+                                 const struct ex_server_options *options, const char *why,
+                                 struct ex_error *err);
 
 #endif

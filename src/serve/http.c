@@ -20,6 +20,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "serve/endpoint.h"
+#include "serve/headers.h"
 #include "serve/server_internal.h"
 
 enum { HEADER_BYTES = 32768, FIRST_BODY_BYTES = 4096, BODIES_AT_ONCE = 16 };
@@ -54,62 +55,6 @@ struct connection {
   struct stream stream;
   int64_t counted_bytes; /* of the body, in server->body_bytes */
 };
-
-/* ---- headers ------------------------------------------------------------------- */
-
-static const char *header(const struct connection *connection, const char *name) {
-  return MHD_lookup_connection_value(connection->mhd, MHD_HEADER_KIND, name);
-}
-
-/* Takes as long whatever the difference is. */
-static bool same_secret(const char *given, const char *secret) {
-  size_t n = strlen(given), m = strlen(secret);
-  unsigned different = n != m;
-  for (size_t i = 0; i < n; i++) different |= (unsigned char)(given[i] ^ secret[m > 0 ? i % m : 0]);
-  return different == 0;
-}
-
-static bool is_allowed(const struct connection *connection) {
-  const char *token = connection->exchange.server->options.token;
-  enum ex_call call = connection->exchange.call;
-  if (token == NULL || call == EX_CALL_LIVE || call == EX_CALL_READY) return true;
-  if (call == EX_CALL_DASHBOARD || call == EX_CALL_ASSET) return true; /* no secrets in them */
-  const char *given = header(connection, "Authorization");
-  return given != NULL && strncmp(given, "Bearer ", 7) == 0 && same_secret(given + 7, token);
-}
-
-/* What is wrong with the header of a request; false: nothing. */
-static bool refuse(struct connection *connection, bool right_verb) {
-  struct ex_exchange *exchange = &connection->exchange;
-  const char *length = header(connection, "Content-Length");
-  const char *json_length = header(connection, "Inference-Header-Content-Length");
-  const char *accept = header(connection, "Accept");
-  const char *encoding = header(connection, "Content-Encoding");
-  int64_t bytes = 0;
-  const char *since = MHD_lookup_connection_value(connection->mhd, MHD_GET_ARGUMENT_KIND, "since");
-  if (since != NULL && !ex__text_to_int(since, &exchange->since)) exchange->since = 0;
-  exchange->header_length = -1;
-  exchange->wants_events = accept != NULL && strstr(accept, "text/event-stream") != NULL;
-  if (length != NULL && header(connection, "Transfer-Encoding") != NULL)
-    ex__exchange_fail(exchange, 400, "Content-Length and Transfer-Encoding; must be one of them");
-  else if (!is_allowed(connection))
-    ex__exchange_fail(exchange, 401, "a bearer token must be sent");
-  else if (exchange->call == EX_CALL_NONE)
-    ex__exchange_fail(exchange, 404, "no such path or model");
-  else if (!right_verb)
-    ex__exchange_fail(exchange, 405, "this method is not for this path");
-  else if (length != NULL &&
-           (!ex__text_to_int(length, &bytes) || bytes > exchange->server->options.max_body))
-    ex__exchange_fail(exchange, 413, "the body is larger than this server takes");
-  else if (encoding != NULL && strcmp(encoding, "identity") != 0)
-    ex__exchange_fail(exchange, 415, "a Content-Encoding; the body must come as it is");
-  else if (json_length != NULL &&
-           (!ex__text_to_int(json_length, &exchange->header_length) || exchange->header_length < 0))
-    ex__exchange_fail(exchange, 400, "Inference-Header-Content-Length must be a number of bytes");
-  else if (atomic_load(&exchange->server->draining) && ex__call_waits(exchange->call))
-    ex__exchange_fail(exchange, 503, "the server is shutting down");
-  return exchange->status != 0;
-}
 
 /* ---- sending --------------------------------------------------------------------- */
 
@@ -356,7 +301,8 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *mhd, const c
     *state = connection;
     allow(connection, false);
     bool right_verb = ex__route_find(&connection->exchange, url);
-    return refuse(connection, right_verb) ? send_answer(connection) : MHD_YES;
+    return ex__headers_refuse(&connection->exchange, mhd, right_verb) ? send_answer(connection)
+                                                                      : MHD_YES;
   }
   if (*size > 0) {
     size_t n = *size;
@@ -452,10 +398,7 @@ enum ex_status ex__http_start(struct ex_server *server, ex_http **out, struct ex
   if (http == NULL) return ex__fail(err, EX_ENOMEM, "serve: no memory");
   http->daemon = start(server, &endpoint, http);
   if (http->daemon == NULL) {
-    bool tls = endpoint.certificate != NULL;
-    ex__fail(err, EX_EIO, "cannot listen on %s, port %d%s%.60s%s%.60s: %s", server->options.address,
-             (int)server->options.port, tls ? " with " : "", tls ? endpoint.certificate : "",
-             tls ? " and " : "", tls ? endpoint.key : "", http->complaint);
+    ex__endpoint_fail(&endpoint, &server->options, http->complaint, err);
     ex__free(http);
     return EX_EIO;
   }

@@ -7,7 +7,8 @@
  * one more thread, the keeper, loads models, closes what is too slow, and keeps
  * the past for the dashboard. docs/serving.md is the manual.
  *
- *   http.c        libmicrohttpd: bytes in, bytes out; the only room that knows it
+ *   http.c        libmicrohttpd: bytes in, bytes out; with headers.c the only room
+ *                 that knows it
  *   endpoint.c    where it listens, and the certificate it shows there
  *   route.c       which call a path means
  *   inference.c   one request for answers: infer_parse.c → pipeline → infer_answer.c
