@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from methods import summary
 from processors import Processors
 
 HERE = Path(__file__).resolve().parent
@@ -30,7 +31,7 @@ RECIPES = ("fashion-mnist", "fashion-mnist-msdnet")
 SYSTEMS = {"rule": [], "full": ["--policy", "fixed"]}
 CLIENTS = (1, 32)
 MAX_DROP, LABELS_PER_CLASS, AT_ONCE, LEAST_ROUNDS = 0.5, 1000, 64, 5
-SECONDS_PER_SAMPLE = 8  # of a round, as many times as a sample of the other tasks takes
+LONGER = 8  # than a sample of the other tasks each server is asked in a round
 
 
 # ---- what is served, and what it is asked ----------------------------------------
@@ -141,11 +142,6 @@ def accuracy(server, images):
     return float(np.mean(np.array(labels) == np.frombuffer(right, np.uint8)))
 
 
-def summary(values):
-    return {"minimum": float(min(values)), "median": float(np.median(values)),
-            "maximum": float(max(values))}
-
-
 def result_of(recipe, clients, servers, options):
     rule, full = servers
     spent, saved, exits = rule.counters()
@@ -166,7 +162,7 @@ def run_case(recipe, clients, options):
     servers = [Server(system, model, options.threads) for system in SYSTEMS]
     check_answers(servers, model, images)
     accuracies = {server.system: accuracy(server, images) for server in servers}
-    seconds = max(1, round(SECONDS_PER_SAMPLE * options.seconds))
+    seconds = max(1, round(LONGER * options.seconds))
     for server in servers:
         server.sample(images, clients, 1)
         server.asked.clear()
