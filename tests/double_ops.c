@@ -170,6 +170,7 @@ static const struct op_spec specs[] = {
      {{3, {2, 3, 5}}, {1, {20}}},
      true},
     {"matmul", "rows=2 depth=3 columns=2 shared=true shape=2,1,2", 2, 1, {{3, {2, 1, 3}}}, true},
+    {"row_softmax", "size=4", 2, 1, {{3, {3, 1, 4}}}, true},
     {"standardise", "size=5", 2, 1, {{3, {2, 1, 5}}}, true},
     {"window_pool",
      "kernel-h=2 kernel-w=3 stride-w=2 left=1 right=1 max=true",

@@ -39,6 +39,7 @@ struct net {
   ex_real *in;          /* [SAMPLES] samples of the graph's input */
   int name;             /* of a random network, for messages; −1: none */
   bool may_be_constant; /* a value of it may be the same everywhere, as behind a relu */
+  double unit;          /* values smaller than this throughout are held to it; 0: to 1e-3 */
 };
 
 static inline enum ex_status net_try(struct net *net, const struct line *line, int32_t index) {
@@ -148,7 +149,7 @@ static inline void free_values(const struct net *net, ex_real **value) {
 
 static inline void assert_near(const struct net *net, int32_t id, const ex_real *a,
                                const ex_real *b) {
-  double largest = 1e-3, spread = 0;
+  double largest = net->unit > 0 ? net->unit : 1e-3, spread = 0;
   int64_t n = SAMPLES * count_of(net, id);
   for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)b[i]));
   for (int64_t i = 0; i < n; i++) {

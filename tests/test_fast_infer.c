@@ -174,6 +174,81 @@ static void pools_to_one_pixel(void **state) {
         (const struct line[]){{"max_pool", "kernel=2 stride=1 pad=1", 1, {0}, true, 0}, {0}});
 }
 
+/* ---- encoders ------------------------------------------------------------------------ */
+
+/* What an encoder's layer is made of, 5 rows of 12, in one head and in two; a convolution in front
+ * makes the network's layout channels last, and rows are plain all the same. */
+static const struct line encoder[] = {
+    {"conv2d", "channels=12 kernel-h=1 kernel-w=1", 1, {0}, false, 0},
+    {"view", "shape=5,1,12 dims=5,12 steps=1,5", 1, {1}, false, 0},
+    {"standardise", "size=12", 1, {2}, false, 0},
+    {"arithmetic",
+     "kind=mul parameters=12 shape=5,1,12 dims=5,12 first-steps=12,1 second-steps=0,1",
+     1,
+     {3},
+     false,
+     0},
+    {"arithmetic",
+     "kind=add parameters=12 shape=5,1,12 dims=5,12 first-steps=12,1 second-steps=0,1",
+     1,
+     {4},
+     false,
+     0},
+    {"view", "shape=2,5,6 dims=2,5,6 steps=6,12,1", 1, {5}, false, 0},
+    {"view", "shape=2,6,5 dims=2,6,5 steps=6,1,12", 1, {5}, false, 0},
+    {"matmul", "count=2 rows=5 depth=6 columns=5 shape=2,5,5", 2, {6, 7}, false, 0},
+    {"row_softmax", "size=5", 1, {8}, false, 0},
+    {"matmul", "count=2 rows=5 depth=5 columns=6 shape=2,5,6", 2, {9, 6}, false, 0},
+    {"view", "shape=5,1,12 dims=5,2,6 steps=6,30,1", 1, {10}, false, 0},
+    {"matmul", "rows=5 depth=12 columns=12 shared=true shape=5,1,12", 1, {11}, false, 0},
+    {"arithmetic",
+     "kind=add parameters=12 shape=5,1,12 dims=5,12 first-steps=12,1 second-steps=0,1",
+     1,
+     {12},
+     false,
+     0},
+    {"add", "", 2, {2, 13}, false, 0},
+    {"matmul", "rows=5 depth=12 columns=70 shared=true shape=5,1,70", 1, {14}, false, 0},
+    {"arithmetic",
+     "kind=add parameters=70 shape=5,1,70 dims=5,70 first-steps=70,1 second-steps=0,1",
+     1,
+     {15},
+     false,
+     0},
+    {"gelu", "", 1, {16}, false, 0},
+    {"matmul", "rows=5 depth=70 columns=16 shared=true shape=5,1,16", 1, {17}, true, 0},
+    {"relu", "", 1, {18}, false, 0},
+    {"view", "shape=16,1,5 dims=16,5 steps=1,16", 1, {19}, false, 0},
+    {"reduce", "kind=mean size=5 shape=16", 1, {20}, true, 0},
+    {0}};
+
+static void an_encoder(void **state) {
+  (void)state;
+  check(IMAGE(3, 1, 5), encoder);
+}
+
+/* What follows a product or a standardised row number by number is no step of its own. */
+static void steps_of_an_encoder(void **state) {
+  (void)state;
+  struct net net;
+  net_open(&net, IMAGE(3, 1, 5), encoder);
+  struct ex_program_options options = {
+      .batch = 2, .mode = EX_MODE_INFER, .backend = EX_BACKEND_FAST, .threads = 1};
+  ex_program *program;
+  assert_ok(ex__program_new(net.graph, 0, net.params, net.buffers, &options, &program, &err), &err);
+  struct ex_text text = {NULL};
+  ex__program_describe(program, &text);
+  assert_null(strstr(text.data, "arithmetic "));
+  assert_null(strstr(text.data, "gelu "));
+  assert_null(strstr(text.data, "twin"));
+  assert_non_null(strstr(text.data, "+ shift + gelu"));
+  assert_non_null(strstr(text.data, "+ factor + shift"));
+  assert_non_null(strstr(text.data, "+ shift + add"));
+  ex__text_clear(&text);
+  ex__program_free(program);
+  net_close(&net);
+}
+
 /* ---- segments ------------------------------------------------------------------------ */
 
 #define CONV3(c) "channels=" #c " kernel-h=3 kernel-w=3 pad-h=1 pad-w=1 bias=false"
@@ -350,6 +425,8 @@ int main(void) {
       cmocka_unit_test(chains_behind_every_operator),
       cmocka_unit_test(sums_with_the_input),
       cmocka_unit_test(pools_to_one_pixel),
+      cmocka_unit_test(an_encoder),
+      cmocka_unit_test(steps_of_an_encoder),
       cmocka_unit_test(fast_programs_are_near),
       cmocka_unit_test(repacking),
   };

@@ -8,17 +8,13 @@
  */
 #define FAST_SAMPLES 2
 #define FAST_N_RUNS 3
-#include "tests/fast_harness.h"
+#include "tests/fast_random.h"
 
 #ifdef EX_NO_ONEDNN
 int main(void) { return 77; } /* this build has no fast backend */
 #else
 
-enum { N_NETS = 300, MOST_NODES = 10, ATTRS = 160 };
-
-static int draw(struct ex_random *random, int least, int most) {
-  return least + (int)ex__random_below(random, (uint32_t)(most - least + 1));
-}
+enum { N_NETS = 300, MOST_NODES = 10 };
 
 static void draw_conv(struct ex_random *random, int channels_in, char attrs[ATTRS]) {
   int groups = draw(random, 0, 3) == 0 ? draw(random, 1, channels_in) : 1;
@@ -42,8 +38,26 @@ static int draw_value(struct ex_random *random, int n_values) {
   return draw(random, 0, 4) > 1 ? n_values - 1 : draw(random, 0, n_values - 1);
 }
 
+/* The same of what imported networks are made of besides. */
+static void draw_rows(struct ex_random *random, const struct ex_shape *in,
+                      const struct ex_shape *second, struct line *line, char attrs[ATTRS]) {
+  static const char *const kinds[] = {"erf", "tanh", "abs", "affine", "power"};
+  if (strcmp(line->op, "arithmetic") == 0 || strcmp(line->op, "matmul") == 0)
+    line->n_in = draw(random, 1, 2);
+  if (strcmp(line->op, "arithmetic") == 0) draw_arithmetic(random, in, line->n_in, attrs);
+  if (strcmp(line->op, "matmul") == 0) draw_matmul(random, in, second, line->n_in, attrs);
+  if (strcmp(line->op, "view") == 0) draw_view(random, in, attrs);
+  if (strcmp(line->op, "reduce") == 0) draw_reduce(random, in, attrs);
+  if (strcmp(line->op, "row_softmax") == 0)
+    snprintf(attrs, ATTRS, "size=%d", draw_group(random, in));
+  if (strcmp(line->op, "standardise") == 0)
+    snprintf(attrs, ATTRS, "size=%d eps=0.01", draw_group(random, in));
+  if (strcmp(line->op, "function") == 0)
+    snprintf(attrs, ATTRS, "kind=%s a=2 b=0.5", kinds[draw(random, 0, 4)]);
+}
+
 /* An operator with its attributes. The graph refuses what does not fit. */
-static void draw_line(struct ex_random *random, const struct net *net, int n_values,
+static void draw_line(struct ex_random *random, const struct net *net, int n_values, bool rows,
                       struct line *line, char attrs[ATTRS]) {
   static const char *const ops[] = {
       "conv2d", "conv2d", "conv2d",      "batch_norm", "batch_norm",
@@ -52,7 +66,13 @@ static void draw_line(struct ex_random *random, const struct net *net, int n_val
       "concat", "concat", "slice",       "reshape",    "dropout",
       "linear", "gelu",   "sigmoid",     "softmax",    "adaptive_pool",
       "lrn",    "concat", "log_softmax", "linear",     "add"};
+  static const char *const rows_ops[] = {"view",        "view",        "arithmetic", "arithmetic",
+                                         "arithmetic",  "matmul",      "matmul",     "matmul",
+                                         "standardise", "row_softmax", "reduce",     "function",
+                                         "gelu",        "add",         "relu"};
   *line = (struct line){.op = ops[draw(random, 0, sizeof ops / sizeof *ops - 1)], .n_in = 1};
+  if (rows && draw(random, 0, 3) > 0)
+    line->op = rows_ops[draw(random, 0, sizeof rows_ops / sizeof *rows_ops - 1)];
   for (int k = 0; k < 4; k++) line->in[k] = draw_value(random, n_values);
   const struct ex_shape *in = &ex__graph_node(net->graph, net->value[line->in[0]])->shape;
   const char *op = line->op;
@@ -70,17 +90,19 @@ static void draw_line(struct ex_random *random, const struct net *net, int n_val
   if (strcmp(op, "add") == 0 || strcmp(op, "mul") == 0 || strcmp(op, "concat") == 0)
     line->n_in = draw(random, 2, 4) == 4 ? 3 : 2;
   if (strcmp(op, "blend") == 0) line->n_in = 2;
+  if (rows)
+    draw_rows(random, in, &ex__graph_node(net->graph, net->value[line->in[1]])->shape, line, attrs);
   line->keep = draw(random, 0, 7) == 0;
 }
 
-static void draw_net(struct ex_random *random, struct net *net) {
+static void draw_net(struct ex_random *random, bool rows, struct net *net) {
   struct ex_shape shape = {3, {draw(random, 1, 20), draw(random, 1, 12), draw(random, 1, 12)}};
   net_begin(net, shape);
   int n_nodes = draw(random, 1, MOST_NODES), n = 0, segment = 0;
   for (int tries = 0; n < n_nodes && tries < 100; tries++) {
     struct line line;
     char attrs[ATTRS];
-    draw_line(random, net, n + 1, &line, attrs);
+    draw_line(random, net, n + 1, rows, &line, attrs);
     line.attrs = attrs;
     line.segment = segment;
     if (net_try(net, &line, n + 1) != EX_OK) continue;
@@ -92,20 +114,31 @@ static void draw_net(struct ex_random *random, struct net *net) {
   net->may_be_constant = true;
 }
 
-static void random_networks(void **state) {
-  (void)state;
+static void draw_and_check(uint64_t seed, bool rows) {
   for (int i = 0; i < N_NETS; i++) {
-    struct ex_random random = ex__random_seed(2026, (uint64_t)i);
+    struct ex_random random = ex__random_seed(seed, (uint64_t)i);
     struct net net;
-    draw_net(&random, &net);
+    draw_net(&random, rows, &net);
     net.name = i;
+    net.unit = rows ? 0.05 : 0; /* rows of mean 0 may be summed */
     check_net(&net);
     net_close(&net);
   }
 }
 
+static void random_networks(void **state) {
+  (void)state;
+  draw_and_check(2026, false);
+}
+
+static void random_networks_of_rows(void **state) {
+  (void)state;
+  draw_and_check(2027, true);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks),
+                                     cmocka_unit_test(random_networks_of_rows)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
 #endif

@@ -44,6 +44,7 @@ static void free_impl(ex_program *program) {
   ex__dnn_free(fast->dnn);
   ex__free(fast->steps);
   ex__free(fast->values);
+  ex__free(fast->plain);
   ex__free(fast->staging);
   ex__free(fast);
   program->impl = NULL;
@@ -73,6 +74,10 @@ static void repack(ex_program *program, const ex_slabs *params, const ex_slabs *
 }
 
 static enum ex_status build(struct fast *fast, struct ex_error *err) {
+  const ex_graph *graph = fast->program->graph;
+  fast->plain = ex__calloc((size_t)ex__graph_n_nodes(graph) + 1, sizeof *fast->plain);
+  if (fast->plain == NULL) return ex__fail(err, EX_ENOMEM, "program: no memory");
+  ex__fast_find_plain(graph, fast->plain);
   EX_TRY(ex__fast_find_steps(fast, err));
   EX_TRY(ex__fast_place_values(fast, err));
   return make_steps(fast, err);
@@ -106,7 +111,7 @@ static int64_t port_size(const ex_program *program, int32_t value) {
 static bool is_nhwc(const ex_program *program, int32_t value) {
   const struct fast *fast = program->impl;
   const struct ex_node *node = ex__graph_node(program->graph, value);
-  return fast->nhwc && node->shape.rank == 3 && (node->op->flags & EX_OP_PLAIN) == 0;
+  return fast->nhwc && node->shape.rank == 3 && !fast->plain[value];
 }
 
 static void to_plain(const ex_program *program, int32_t value, int32_t n, const ex_real *port,
@@ -194,10 +199,12 @@ static void describe(const ex_program *program, struct ex_text *text) {
     if (step->kind == &ex__fast_twin || step->kind == &ex__fast_nothing ||
         step->kind == &ex__fast_elements)
       by = "any processor";
-    ex__text_add(text, "%-24s %-16s %s%s%s, %s (%s), %" PRId64 " multiply-adds\n", step->node->name,
-                 step->node->op->name, step->norm != NULL ? "+ batch_norm " : "",
-                 step->residual >= 0 ? "+ add " : "", step->relu ? "+ relu" : "", step->kind->name,
-                 by, step->macs);
+    bool gelu = step->curve == EX_CURVE_GELU && step->kind == &ex__fast_matmul;
+    ex__text_add(text, "%-24s %-16s %s%s%s%s%s%s, %s (%s), %" PRId64 " multiply-adds\n",
+                 step->node->name, step->node->op->name, step->norm != NULL ? "+ batch_norm " : "",
+                 step->factor != NULL ? "+ factor " : "", step->shift != NULL ? "+ shift " : "",
+                 step->residual >= 0 ? "+ add " : "", step->relu ? "+ relu" : "",
+                 gelu ? "+ gelu" : "", step->kind->name, by, step->macs);
   }
 }
 

@@ -58,7 +58,7 @@ static enum ex_status make_values(struct fast *fast, struct ex_error *err) {
     value->id = is_in ? program->in[v] : program->nodes[v - program->n_in];
     const struct ex_node *node = ex__graph_node(program->graph, value->id);
     value->shape = node->shape;
-    value->nhwc = fast->nhwc && node->shape.rank == 3 && (node->op->flags & EX_OP_PLAIN) == 0;
+    value->nhwc = fast->nhwc && node->shape.rank == 3 && !fast->plain[value->id];
     value->in_port = is_in ? v : -1;
     value->out_port = is_in ? -1 : find(program->out, program->n_out, value->id);
     value->home = v;
@@ -89,10 +89,12 @@ static const struct ex_node *only_reader(const struct fast *fast, int32_t id, in
   return NULL;
 }
 
-static bool absorbs(struct fast *fast, struct fast_step *step, const struct ex_node *next) {
+static bool absorbs(struct fast *fast, struct fast_step *step, const struct ex_node *next,
+                    int32_t id) {
   const char *first = step->node->op->name;
   bool is_conv = strcmp(first, "conv2d") == 0, is_linear = strcmp(first, "linear") == 0;
   bool is_norm = strcmp(first, "batch_norm") == 0, is_add = strcmp(first, "add") == 0;
+  if (step->kind->absorbs != NULL) return step->kind->absorbs(fast, step, next, id);
   if (step->relu || !step->kind->fuses) return false;
   if (is_op(next, "relu") && (is_conv || is_linear || is_norm || (is_add && step->n_in == 2))) {
     step->relu = true;
@@ -146,7 +148,7 @@ enum ex_status ex__fast_find_steps(struct fast *fast, struct ex_error *err) {
     int32_t reader = 0;
     const struct ex_node *next;
     while ((next = only_reader(fast, step->end, &reader)) != NULL && !absorbed[reader] &&
-           absorbs(fast, step, next)) {
+           absorbs(fast, step, next, program->nodes[reader])) {
       absorbed[reader] = true;
       step->end = program->nodes[reader];
     }
@@ -167,11 +169,8 @@ static int32_t owner_of(const struct fast *fast, int32_t value) {
 struct fast_place ex__fast_place(const struct fast *fast, int32_t value) {
   struct fast_place place = {.offset = 0};
   int32_t v = value;
-  for (; fast->values[v].home != v; v = fast->values[v].home) {
-    const struct fast_value *home = &fast->values[fast->values[v].home];
-    int64_t step = home->nhwc ? 1 : ex__shape_plane(&home->shape);
-    place.offset += fast->values[v].home_channel * step;
-  }
+  for (; fast->values[v].home != v; v = fast->values[v].home)
+    place.offset += fast->values[v].home_offset;
   place.owner = v;
   place.sample_step = ex__shape_count(&fast->values[v].shape);
   place.pixel_step = fast->values[v].shape.dim[0];
@@ -184,11 +183,17 @@ static bool is_alias(const struct fast *fast, const struct fast_step *step) {
   if (out->out_port >= 0 || out->home != step->out) return false;
   if (is_op(step->node, "dropout")) return in->nhwc == out->nhwc;
   if (is_op(step->node, "slice")) return in->nhwc == out->nhwc && !in->nhwc;
-  if (!is_op(step->node, "reshape")) return false;
+  bool run = is_op(step->node, "view") && ex__fast_run_of(step->node) >= 0;
+  if (!run && !is_op(step->node, "reshape")) return false;
   bool in_plain = !in->nhwc || in->shape.dim[0] == 1 || ex__shape_plane(&in->shape) == 1;
   bool out_plain = !out->nhwc || out->shape.dim[0] == 1 || ex__shape_plane(&out->shape) == 1;
   bool parts = in->nhwc && ex__fast_place(fast, step->in[0]).pixel_step != in->shape.dim[0];
   return in_plain && out_plain && !out->nhwc && !parts;
+}
+
+/* Elements before a channel of one sample. */
+static int64_t channel_offset(const struct fast_value *value, int32_t channel) {
+  return channel * (value->nhwc ? 1 : ex__shape_plane(&value->shape));
 }
 
 static void settle_alias(struct fast *fast, struct fast_step *step) {
@@ -196,7 +201,9 @@ static void settle_alias(struct fast *fast, struct fast_step *step) {
   struct fast_value *out = &fast->values[step->out];
   out->home = step->in[0];
   if (is_op(step->node, "slice"))
-    out->home_channel = ((const struct ex_slice *)step->node->attr)->begin;
+    out->home_offset = channel_offset(&fast->values[step->in[0]],
+                                      ((const struct ex_slice *)step->node->attr)->begin);
+  if (is_op(step->node, "view")) out->home_offset = ex__fast_run_of(step->node);
 }
 
 static const struct fast_step *maker_of(const struct fast *fast, int32_t value) {
@@ -213,7 +220,7 @@ static void settle_concat(struct fast *fast, const struct fast_step *step) {
     bool free = value->home == step->in[k] && value->in_port < 0 && value->out_port < 0;
     if (!free || maker == NULL || !maker->kind->writes_parts) continue;
     value->home = step->out;
-    value->home_channel = channel;
+    value->home_offset = channel_offset(&fast->values[step->out], channel);
   }
 }
 
@@ -336,6 +343,24 @@ static void find_parts(const ex_graph *graph, int32_t *part) {
       int32_t a = part_of(part, node->segment), b = part_of(part, from->segment);
       part[a > b ? a : b] = a > b ? b : a;
     }
+  }
+}
+
+void ex__fast_find_plain(const ex_graph *graph, bool *plain) {
+  for (int32_t id = 0; id < ex__graph_n_nodes(graph); id++) {
+    const struct ex_node *node = ex__graph_node(graph, id);
+    int32_t images = 0,
+            rows = 0; /* inputs whose layout matters, and those that are plain by this */
+    for (int32_t k = 0; k < node->n_in; k++) {
+      const struct ex_node *in = ex__graph_node(graph, node->in[k]);
+      if (ex__shape_plane(&in->shape) == 1) continue;
+      images++;
+      if (plain[node->in[k]] && (in->op->flags & EX_OP_PLAIN) == 0) rows++;
+    }
+    bool follows = rows > 0 && rows == images && !is_op(node, "conv2d");
+    bool is_rows = (node->op->flags & EX_OP_ROWS) != 0 || follows;
+    plain[id] =
+        (node->op->flags & EX_OP_PLAIN) != 0 || (is_rows && ex__shape_plane(&node->shape) > 1);
   }
 }
 

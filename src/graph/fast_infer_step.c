@@ -49,27 +49,20 @@ const struct fast_kind ex__fast_nothing = {.name = "same memory", .run = run_not
 
 /* ---- rows ------------------------------------------------------------------------ */
 
-/* A value of one pixel is its channels in a row in both layouts: neither here.
- * All but convolutions ask this, and not value->nhwc: the graph's input is
- * never marked, and meets marked values of one pixel. */
-static bool is_nhwc(const struct fast_value *value) {
-  return value->nhwc && ex__shape_plane(&value->shape) > 1;
-}
-
 static bool is_planar(const struct fast_value *value) {
   return !value->nhwc && ex__shape_plane(&value->shape) > 1;
 }
 
 /* Rows of one operand of one sample. */
 static int64_t row_step(const struct fast_value *value, const struct fast_place *place) {
-  return is_nhwc(value) ? place->pixel_step : 0;
+  return ex__fast_is_nhwc(value) ? place->pixel_step : 0;
 }
 
 static struct ex_rows rows_of(const struct fast *fast, const struct fast_step *step,
                               const struct fast_run *run, int64_t sample) {
   const struct fast_value *out = out_of(fast, step);
   struct ex_rows rows = {.n_rows = 1, .n = ex__shape_count(&out->shape)};
-  if (is_nhwc(out)) {
+  if (ex__fast_is_nhwc(out)) {
     rows.n_rows = ex__shape_plane(&out->shape);
     rows.n = out->shape.dim[0];
   }
@@ -154,7 +147,7 @@ const struct fast_kind ex__fast_elements = {
 static void copy_channels(const struct fast_value *like, int32_t channels, const float *from,
                           int64_t from_step, float *to, int64_t to_step) {
   int64_t plane = ex__shape_plane(&like->shape);
-  if (!is_nhwc(like)) {
+  if (!ex__fast_is_nhwc(like)) {
     memcpy(to, from, (size_t)(channels * plane) * sizeof *to);
     return;
   }
@@ -165,11 +158,11 @@ static void copy_channels(const struct fast_value *like, int32_t channels, const
 static void run_concat(const struct fast *fast, const struct fast_step *step,
                        const struct fast_run *run) {
   const struct fast_value *out = out_of(fast, step);
-  int64_t channel_step = is_nhwc(out) ? 1 : ex__shape_plane(&out->shape);
+  int64_t channel_step = ex__fast_is_nhwc(out) ? 1 : ex__shape_plane(&out->shape);
   int32_t channel = 0;
   for (int32_t k = 0; k < step->n_in; channel += in_of(fast, step, k)->shape.dim[0], k++) {
     const struct fast_value *in = in_of(fast, step, k);
-    if (in->home == step->out && in->home_channel == channel) continue;
+    if (in->home == step->out && in->home_offset == channel * channel_step) continue;
     for (int32_t b = 0; b < fast->batch; b++)
       copy_channels(out, in->shape.dim[0], ex__fast_at(run, &step->in_place[k], b),
                     step->in_place[k].pixel_step,
@@ -182,7 +175,7 @@ static void run_slice(const struct fast *fast, const struct fast_step *step,
                       const struct fast_run *run) {
   const struct ex_slice *attr = step->node->attr;
   const struct fast_value *out = out_of(fast, step);
-  int64_t channel_step = is_nhwc(out) ? 1 : ex__shape_plane(&out->shape);
+  int64_t channel_step = ex__fast_is_nhwc(out) ? 1 : ex__shape_plane(&out->shape);
   for (int32_t b = 0; b < fast->batch; b++)
     copy_channels(out, out->shape.dim[0],
                   ex__fast_at(run, &step->in_place[0], b) + attr->begin * channel_step,
@@ -245,7 +238,7 @@ static void run_norm(const struct fast *fast, const struct fast_step *step,
   int64_t plane = ex__shape_plane(&out->shape);
   for (int32_t b = 0; b < fast->batch; b++) {
     struct ex_rows rows = rows_of(fast, step, run, b);
-    if (is_nhwc(out) || plane == 1) {
+    if (ex__fast_is_nhwc(out) || plane == 1) {
       fast->kernels->scale(&rows, step->weights, step->bias, step->relu);
       continue;
     }
@@ -269,7 +262,7 @@ static void run_pool(const struct fast *fast, const struct fast_step *step,
                      const struct fast_run *run, bool max) {
   const struct ex_pool *attr = step->node->attr;
   const struct fast_value *in = in_of(fast, step, 0), *out = out_of(fast, step);
-  bool planar = !is_nhwc(in) && !is_nhwc(out);
+  bool planar = !ex__fast_is_nhwc(in) && !ex__fast_is_nhwc(out);
   struct ex_pool_call call = {
       .channels = in->shape.dim[0],
       .in_h = in->shape.dim[1],
@@ -309,7 +302,7 @@ static void run_means(const struct fast *fast, const struct fast_step *step,
   for (int32_t b = 0; b < fast->batch; b++) {
     const float *from = ex__fast_at(run, &step->in_place[0], b);
     float *to = ex__fast_at(run, &step->out_place, b);
-    if (is_nhwc(in))
+    if (ex__fast_is_nhwc(in))
       fast->kernels->pixel_means(from, plane, step->in_place[0].pixel_step, in->shape.dim[0], to);
     else
       fast->kernels->plane_means(from, in->shape.dim[0], plane, plane, to);
@@ -386,7 +379,7 @@ static void exchange(const struct fast_value *value, const struct fast_place *pl
   int64_t n = ex__shape_count(&value->shape);
   float *own = ex__fast_at(run, place, sample);
   plain += sample * n;
-  if (!is_nhwc(value))
+  if (!ex__fast_is_nhwc(value))
     memcpy(out ? own : plain, out ? plain : own, (size_t)n * sizeof *plain);
   else if (out)
     ex__fast_from_plain(&value->shape, plain, place->pixel_step, own);
@@ -426,9 +419,9 @@ const struct fast_kind ex__fast_twin = {
 
 /* Whether one layout fits all operands; those of one pixel fit any. */
 static bool same_layout(const struct fast *fast, const struct fast_step *step) {
-  bool nhwc = is_nhwc(out_of(fast, step)), planar = is_planar(out_of(fast, step));
+  bool nhwc = ex__fast_is_nhwc(out_of(fast, step)), planar = is_planar(out_of(fast, step));
   for (int32_t k = 0; k < step->n_in; k++) {
-    nhwc = nhwc || is_nhwc(in_of(fast, step, k));
+    nhwc = nhwc || ex__fast_is_nhwc(in_of(fast, step, k));
     planar = planar || is_planar(in_of(fast, step, k));
   }
   return !nhwc || !planar;
@@ -436,7 +429,7 @@ static bool same_layout(const struct fast *fast, const struct fast_step *step) {
 
 static bool can_copy(const struct fast *fast, const struct fast_step *step) {
   if (strcmp(step->node->op->name, "dropout") == 0) return same_layout(fast, step);
-  return !is_nhwc(in_of(fast, step, 0)) && !is_nhwc(out_of(fast, step));
+  return !ex__fast_is_nhwc(in_of(fast, step, 0)) && !ex__fast_is_nhwc(out_of(fast, step));
 }
 
 void ex__fast_choose_kind(const struct fast *fast, struct fast_step *step) {
@@ -456,19 +449,19 @@ void ex__fast_choose_kind(const struct fast *fast, struct fast_step *step) {
                {"linear", &ex__fast_linear},
                {"global_avg_pool", &means_kind},
                {"function", &ex__fast_elements},
-               {"sigmoid", &ex__fast_elements},
-               {"gelu", &ex__fast_elements}};
+               {"sigmoid", &ex__fast_elements}};
   const char *op = step->node->op->name;
   step->kind = &ex__fast_twin;
   if (strcmp(op, "conv2d") == 0) {
     if (out_of(fast, step)->nhwc)
       step->kind =
           ex__fast_winograd_can(fast, step) ? &ex__fast_conv_winograd : &ex__fast_conv_lanes;
-    else if (!is_nhwc(in_of(fast, step, 0)) &&
+    else if (!ex__fast_is_nhwc(in_of(fast, step, 0)) &&
              ex__fast_planar_can(step->node, &in_of(fast, step, 0)->shape))
       step->kind = &ex__fast_conv_planar;
     return;
   }
+  if (ex__fast_choose_rows(fast, step)) return;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (strcmp(op, known[i].op) == 0) step->kind = known[i].kind;
   bool copies = step->kind == &copy_kind;

@@ -93,6 +93,13 @@ struct ex_pool_call {
   int64_t in_step, out_step; /* planar: of a channel; else of a pixel */
 };
 
+/* Functions of single elements that have loops of their own. */
+enum ex_curve { EX_CURVE_NONE, EX_CURVE_EXP, EX_CURVE_ERF, EX_CURVE_GELU, EX_CURVE_TANH };
+
+/* out [n] from two operands, whose elements lie a step apart; 0: one for all. */
+typedef void ex_binary_kernel(int64_t n, const float *first, int64_t first_step,
+                              const float *second, int64_t second_step, float *out);
+
 struct ex_kernels {
   const char *name; /* "avx512" */
   int32_t lanes;
@@ -120,6 +127,14 @@ struct ex_kernels {
   /* Means over n_pixels of [n_pixels][n_channels]. */
   void (*pixel_means)(const float *in, int64_t n_pixels, int64_t step, int32_t n_channels,
                       float *out);
+  void (*curve)(enum ex_curve which, const float *in, float *out, int64_t n);
+  /* Of [n_rows][n]: sums by a divisor [n_rows]; rows with mean 0 and variance 1, then times
+   * factor [n] plus shift [n] where these are not NULL; softmax of each row. */
+  void (*row_sums)(const float *in, int64_t n_rows, int64_t n, float divisor, float *out);
+  void (*standardise)(const float *in, int64_t n_rows, int64_t n, float eps, const float *factor,
+                      const float *shift, float *out);
+  void (*softmax_rows)(const float *in, int64_t n_rows, int64_t n, float *out);
+  ex_binary_kernel *const *binary; /* by enum ex_arithmetic_kind */
 };
 
 extern const struct ex_kernels ex__kernels_avx512, ex__kernels_avx2, ex__kernels_base;

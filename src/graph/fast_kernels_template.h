@@ -8,6 +8,7 @@
  * Each (block, count) of BLOCKS becomes a function whose sums stay in
  * registers; that is why it is made by macros and not by a loop.
  */
+#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -404,6 +405,8 @@ TARGET static void pixel_means(const float *in, int64_t n_pixels, int64_t step, 
   for (int32_t c = 0; c < n_channels; c++) out[c] /= (float)n_pixels;
 }
 
+#include "graph/fast_rows_template.h"
+
 #define MAX_COUNT(block, count) count,
 
 const struct ex_kernels KERNELS = {
@@ -424,4 +427,9 @@ const struct ex_kernels KERNELS = {
     .pool = pool,
     .plane_means = plane_means,
     .pixel_means = pixel_means,
+    .curve = curve,
+    .row_sums = row_sums,
+    .standardise = standardise,
+    .softmax_rows = softmax_rows,
+    .binary = binary_table,
 };

@@ -34,7 +34,9 @@ enum ex_op_flag {
   EX_OP_NEEDS_OUTPUT = 2, /* backward reads out */
   EX_OP_IN_PLACE = 4,     /* forward may write over in[0] */
   EX_OP_PER_CHANNEL = 8,  /* a channel of the output is made of that channel of the inputs alone */
-  EX_OP_PLAIN = 16        /* inference keeps its value plain, whatever the layout of others */
+  EX_OP_PLAIN = 16,       /* inference keeps its value plain, whatever the layout of others */
+  EX_OP_ROWS = 32         /* sees a sample as a row of numbers, so its value is plain too, and what
+                           * is made of such values alone */
 };
 
 struct ex_op {
@@ -162,6 +164,9 @@ struct ex_matmul {
 struct ex_standardise {
   int32_t size; /* of the groups of neighbours that are given mean 0 and variance 1 */
   double eps;
+};
+struct ex_row_softmax {
+  int32_t size; /* of the groups of neighbours */
 };
 struct ex_window_pool {
   int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;

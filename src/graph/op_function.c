@@ -99,6 +99,12 @@ static bool forward_simple(const struct ex_function *attr, const ex_real *x, ex_
         y[i] = x[i] * gate / 6;
       }
       return true;
+    case EX_FUNCTION_SQRT:
+      for (int64_t i = 0; i < n; i++) y[i] = (ex_real)sqrt((double)x[i]);
+      return true;
+    case EX_FUNCTION_POWER:
+      for (int64_t i = 0; attr->a == 2 && i < n; i++) y[i] = x[i] * x[i];
+      return attr->a == 2;
     default: return false;
   }
 }

@@ -59,6 +59,7 @@ const struct ex_op ex__op_view = {
     .attr_size = sizeof(struct ex_view),
     .min_in = 1,
     .max_in = 1,
+    .flags = EX_OP_ROWS,
     .shape = shape,
     .forward = forward,
     .backward = backward,

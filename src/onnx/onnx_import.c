@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "onnx/onnx_compare.h"
 #include "onnx/onnx_exits.h"
+#include "onnx/onnx_idiom.h"
 #include "onnx/onnx_map.h"
 
 struct import {
@@ -21,6 +22,7 @@ struct import {
   struct ex_onnx_limits limits;
   ex_onnx_eval *eval[2]; /* for EX_ONNX_BATCH and EX_ONNX_OTHER_BATCH */
   struct ex_onnx_exits exits;
+  struct ex_onnx_idiom *idiom; /* [n_node] */
   const Onnx__ValueInfoProto *input;
   int64_t declared_batch;      /* 0: free */
   struct ex_onnx_tensor shape; /* of the input, for a batch of 1 */
@@ -251,9 +253,12 @@ static enum ex_status map_node(struct import *import, size_t i) {
   map->call = call;
   map->index = i;
   enum ex_status status = ex__onnx_eval_call(map->eval, i, call, import->err);
+  bool is_idiom = import->idiom[i].kind != EX_ONNX_IDIOM_NONE;
   if (status == EX_OK && node->output[0][0] == '\0')
     status = ex__fail(import->err, EX_EUNSUPPORTED, "its first output is left out");
-  if (status == EX_OK)
+  if (status == EX_OK && is_idiom)
+    status = ex__onnx_map_idiom(map, &import->idiom[i]);
+  else if (status == EX_OK)
     status = mapping != NULL ? mapping->map(map)
                              : ex__fail(import->err, EX_EUNSUPPORTED,
                                         "it depends on the model's input, and a network of ours "
@@ -266,12 +271,15 @@ static enum ex_status map_node(struct import *import, size_t i) {
 }
 
 static enum ex_status map_nodes(struct import *import) {
+  import->idiom = ex__calloc(import->graph->n_node + 1, sizeof *import->idiom);
+  if (import->idiom == NULL) return ex__fail(import->err, EX_ENOMEM, "no memory");
+  EX_TRY(ex__onnx_find_idioms(&import->exits, import->eval[0], import->idiom, import->err));
   for (size_t i = 0; i < import->graph->n_node; i++) {
     if (!ex__onnx_depends_node(&import->exits, i)) {
       import->report->n_folded++;
       continue;
     }
-    EX_TRY(map_node(import, i));
+    if (import->idiom[i].kind != EX_ONNX_IDIOM_INSIDE) EX_TRY(map_node(import, i));
     import->report->n_nodes++;
   }
   return EX_OK;
@@ -380,6 +388,7 @@ static void close_import(struct import *import) {
   }
   free_numbers(import);
   json_decref(import->map.names);
+  ex__free(import->idiom);
   ex__onnx_exits_clear(&import->exits);
 }
 

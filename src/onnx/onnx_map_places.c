@@ -339,7 +339,19 @@ static enum ex_status soften(struct ex_onnx_map *map, const char *op) {
   return ex__onnx_map_out(map, 0, x);
 }
 
-static enum ex_status softmax(struct ex_onnx_map *map) { return soften(map, "softmax"); }
+/* Along the last dimension numbers are neighbours already. */
+static enum ex_status softmax(struct ex_onnx_map *map) {
+  struct ex_onnx_sample in = ex__onnx_map_sample(map, 0);
+  int32_t axis, x = ex__onnx_map_in(map, 0);
+  bool old = map->call->opset < 13;
+  EX_TRY(ex__onnx_axis(map->call, ex__onnx_int(map->call, "axis", old ? 1 : -1), in.rank, &axis));
+  int64_t size = in.dim[in.rank - 1];
+  if (axis < in.rank - 1 || axis == in.axis || ex__onnx_product(in.dim, 0, in.rank) == size)
+    return soften(map, "softmax");
+  const struct ex_row_softmax attr = {(int32_t)size};
+  EX_TRY(ex__onnx_map_add(map, "row_softmax", &attr, -1, &x, 1, &x));
+  return ex__onnx_map_out(map, 0, x);
+}
 static enum ex_status log_softmax(struct ex_onnx_map *map) { return soften(map, "log_softmax"); }
 
 /* The axes that are reduced come last. `before` and `after` are functions of single
