@@ -5,10 +5,8 @@
  */
 #include "base/memory.h"
 #include "data/image.h"
+#include "tests/png.h"
 #include "tests/testing.h"
-#ifdef EX_HAVE_SPNG
-#include <spng.h>
-#endif
 #ifdef EX_HAVE_TURBOJPEG
 #include <turbojpeg.h>
 #endif
@@ -59,19 +57,6 @@ static void fit_keeps_constants(void **state) {
 }
 
 #ifdef EX_HAVE_SPNG
-static void *encode_png(uint32_t width, uint32_t height, uint8_t color, const void *pixels,
-                        size_t size, size_t *png_size) {
-  spng_ctx *png = spng_ctx_new(SPNG_CTX_ENCODER);
-  struct spng_ihdr header = {.width = width, .height = height, .bit_depth = 8, .color_type = color};
-  int code;
-  spng_set_option(png, SPNG_ENCODE_TO_BUFFER, 1);
-  spng_set_ihdr(png, &header);
-  assert_int_equal(spng_encode_image(png, pixels, size, SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE), 0);
-  void *buffer = spng_get_png_buffer(png, png_size, &code);
-  spng_ctx_free(png);
-  return buffer;
-}
-
 static void png(void **state) {
   (void)state;
   struct ex_error err;

@@ -70,29 +70,39 @@ static enum ex_status read_npy(const struct ex_mapping *map, const char *path, i
   return status;
 }
 
+enum ex_status ex__input_decode(const void *data, size_t size, const char *source, int32_t rank,
+                                const int32_t *dim, uint8_t *out, int64_t *n_decoded,
+                                struct ex_error *err) {
+  if (rank != 3 || (dim[0] != 1 && dim[0] != 3))
+    return ex__fail(err, EX_ESHAPE, "%s: the model does not read images", source);
+  struct ex_image image;
+  EX_TRY(ex__image_decode(data, size, source, dim[0], &image, err));
+  ex__image_fit(&image, dim[1], dim[2], out);
+  *n_decoded = (int64_t)image.height * image.width;
+  ex__image_free(&image);
+  return EX_OK;
+}
+
 static enum ex_status read_image(const struct ex_mapping *map, const char *path, int32_t rank,
                                  const int32_t *dim, ex_real **x, int32_t *n,
                                  struct ex_error *err) {
-  if (rank != 3 || (dim[0] != 1 && dim[0] != 3))
-    return ex__fail(err, EX_ESHAPE, "%s: is not a .npy file, and the model does not read images",
-                    path);
-  struct ex_image image;
-  EX_TRY(ex__image_decode(map->data, map->size, path, dim[0], &image, err));
   size_t features = (size_t)product(rank, dim);
+  int64_t n_decoded;
   uint8_t *pixels = ex__alloc(features, 1);
   ex_real *values = ex__alloc(features, sizeof *values);
-  enum ex_status status = EX_OK;
-  if (pixels == NULL || values == NULL) {
-    ex__free(values);
-    status = ex__fail(err, EX_ENOMEM, "%s: no memory for the image", path);
-  } else {
-    ex__image_fit(&image, dim[1], dim[2], pixels);
-    for (size_t i = 0; i < features; i++) values[i] = pixels[i];
+  enum ex_status status = EX_ENOMEM;
+  if (pixels == NULL || values == NULL)
+    ex__fail(err, status, "%s: no memory for the image", path);
+  else
+    status = ex__input_decode(map->data, map->size, path, rank, dim, pixels, &n_decoded, err);
+  for (size_t i = 0; status == EX_OK && i < features; i++) values[i] = pixels[i];
+  ex__free(pixels);
+  if (status == EX_OK) {
     *x = values;
     *n = 1;
+  } else {
+    ex__free(values);
   }
-  ex__free(pixels);
-  ex__image_free(&image);
   return status;
 }
 

@@ -5,6 +5,7 @@
 #ifndef EX_DATA_DATA_INPUT_H
 #define EX_DATA_DATA_INPUT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/real.h"
@@ -17,5 +18,11 @@
  * *x [*n][product of dim], released with ex__free. */
 enum ex_status ex__input_read(const char *path, int32_t rank, const int32_t *dim, ex_real **x,
                               int32_t *n, struct ex_error *err);
+
+/* The same of one PNG or JPEG in memory; errors open with `source`. out [product of
+ * dim]; *n_decoded: pixels that the image had. */
+enum ex_status ex__input_decode(const void *data, size_t size, const char *source, int32_t rank,
+                                const int32_t *dim, uint8_t *out, int64_t *n_decoded,
+                                struct ex_error *err);
 
 #endif

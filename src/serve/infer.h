@@ -6,6 +6,7 @@
  *
  * Input: one tensor "input", FP32 (or another type of number), shape
  * [n][dim…] or [dim…], raw values as the model was trained on.
+ * Or BYTES [n], in binary: PNG or JPEG images, fitted to the model's input.
  * Or, for one sample, "cut": UINT8 [bytes], in binary: a packet (serve/packet.h) of a
  * sample that another machine of the same model has begun.
  * Outputs, all of them unless some are named:

@@ -9,6 +9,8 @@
 
 #include "base/json.h"
 #include "base/memory.h"
+#include "data/data_input.h"
+#include "data/image.h"
 #include "serve/infer.h"
 
 const char *const ex__infer_output_name[EX_INFER_OUTPUTS] = {"label", "name", "confidence",
@@ -133,6 +135,77 @@ static enum ex_status read_binary_data(const struct job *job, int64_t count,
   return EX_OK;
 }
 
+/* Images that follow one another in the binary tensor. */
+struct images {
+  const uint8_t *at;
+  size_t left;
+  int64_t decoded; /* pixels so far: a few bytes can claim many */
+  uint8_t *pixels; /* [features] */
+};
+
+/* An element of the type BYTES: its length (uint32), then an encoded image. */
+static enum ex_status read_image(const struct job *job, int32_t index, struct images *images) {
+  const struct ex_shape *shape = &job->model->net->input;
+  char source[32];
+  uint32_t size = 0;
+  int64_t decoded;
+  snprintf(source, sizeof source, "image %d", (int)index);
+  if (images->left >= sizeof size) memcpy(&size, images->at, sizeof size);
+  if (images->left < sizeof size || size > images->left - sizeof size)
+    return ex__fail(job->err, EX_ESHAPE, "%s: its %u bytes are not there", source, size);
+  EX_TRY(ex__input_decode(images->at + sizeof size, size, source, shape->rank, shape->dim,
+                          images->pixels, &decoded, job->err));
+  images->at += sizeof size + size;
+  images->left -= sizeof size + size;
+  images->decoded += decoded;
+  if (images->decoded <= EX_IMAGE_MAX_PIXELS) return EX_OK;
+  return ex__fail(job->err, EX_ESHAPE, "images of %lld pixels together; must be at most %d",
+                  (long long)images->decoded, EX_IMAGE_MAX_PIXELS);
+}
+
+static enum ex_status read_images(const struct job *job, int64_t features) {
+  struct images images = {job->binary, job->binary_size, 0, ex__alloc((size_t)features, 1)};
+  if (images.pixels == NULL) return ex__fail(job->err, EX_ENOMEM, "no memory for an image");
+  enum ex_status status = EX_OK;
+  for (int32_t i = 0; status == EX_OK && i < job->out->n; i++) {
+    float *x = job->out->x + i * features;
+    status = read_image(job, i, &images);
+    for (int64_t k = 0; status == EX_OK && k < features; k++) x[k] = images.pixels[k];
+  }
+  ex__free(images.pixels);
+  if (status == EX_OK && images.left > 0)
+    status = ex__fail(job->err, EX_ESHAPE, "%zu bytes follow the last image", images.left);
+  return status;
+}
+
+/* `shape` is [n] or [n, 1]. */
+static enum ex_status read_encoded(const struct job *job, const json_t *input) {
+  const json_t *shape, *size;
+  EX_TRY(ex__json_array(input, "shape", "inputs[0]", 8, &shape, job->err));
+  int64_t n = json_integer_value(json_array_get(shape, 0));
+  size_t rank = json_array_size(shape);
+  if (n < 1 || n > job->max_n ||
+      (rank != 1 && (rank != 2 || json_integer_value(json_array_get(shape, 1)) != 1)))
+    return ex__fail(job->err, EX_ESHAPE,
+                    "inputs[0].shape of BYTES must be [n] or [n, 1], n in [1, %d]",
+                    (int)job->max_n);
+  size = json_object_get(json_object_get(input, "parameters"), "binary_data_size");
+  if (!json_is_integer(size) || (size_t)json_integer_value(size) != job->binary_size)
+    return ex__fail(job->err, EX_ESHAPE,
+                    "inputs[0]: BYTES must be images in binary, with their size, of which %zu "
+                    "bytes came, in binary_data_size",
+                    job->binary_size);
+  /* An image that decodes takes more bytes than that. */
+  if (n > (int64_t)job->binary_size / 16)
+    return ex__fail(job->err, EX_ESHAPE, "inputs[0].shape says %lld images; they are not there",
+                    (long long)n);
+  int64_t features = ex__shape_count(&job->model->net->input);
+  job->out->n = (int32_t)n;
+  job->out->x = ex__alloc((size_t)(n * features), sizeof *job->out->x);
+  if (job->out->x == NULL) return ex__fail(job->err, EX_ENOMEM, "no memory for the input");
+  return read_images(job, features);
+}
+
 /* What has come bounds what is allocated. A number of JSON takes two bytes or more. */
 static enum ex_status check_size(const struct job *job, const json_t *input, const json_t *binary,
                                  int64_t count, const struct datatype *type) {
@@ -191,10 +264,12 @@ static enum ex_status read_input(const struct job *job, const json_t *input) {
   if (strcmp(name, "input") != 0)
     return ex__fail(job->err, EX_EINVAL, "inputs[0].name = \"%.40s\"; must be \"input\" or \"cut\"",
                     name);
+  if (strcmp(type_name, "BYTES") == 0) return read_encoded(job, input);
   const struct datatype *type = find_datatype(type_name);
   if (type == NULL)
     return ex__fail(job->err, EX_EUNSUPPORTED,
-                    "inputs[0].datatype = \"%.20s\"; must be FP32, FP64, UINT8…64 or INT8…64",
+                    "inputs[0].datatype = \"%.20s\"; must be FP32, FP64, UINT8…64, INT8…64, or "
+                    "BYTES for PNG and JPEG",
                     type_name);
   EX_TRY(read_shape(job, input));
   int64_t count = job->out->n * ex__shape_count(&job->model->net->input);
