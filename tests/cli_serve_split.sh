@@ -94,4 +94,5 @@ near=$!
 [ "$(grep -c 'on average' err)" -ge 2 ] || fail 'what was measured is not told'
 [ "$(grep -c 'the least' err)" = 1 ] || fail 'one must be the least'
 kill -TERM $near $far
-wait $near && wait $far || fail 'SIGTERM of both'
+wait $near || fail 'SIGTERM of the near one'
+wait $far || fail 'SIGTERM of the far one'
