@@ -2,6 +2,8 @@
  *
  * engine/engine_slot: what happens to one sample between two stages.
  */
+#include <math.h>
+
 #include "engine/pipeline_internal.h"
 
 static bool ends_at_cut(const struct ex_ticket *ticket) {
@@ -27,6 +29,7 @@ static void tell(struct ex_mover *mover, const struct ex_slot *slot, enum ex_sta
                                       .hurried = slot->hurried,
                                       .wanted = slot->wanted,
                                       .first = slot->first,
+                                      .first_confidence = NAN,
                                       .crosses = slot->crosses,
                                       .logits = mover->logits,
                                       .result = {.exit = -1, .label = -1, .stage = -1}};

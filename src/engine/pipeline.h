@@ -31,7 +31,7 @@ struct ex_pipeline_answer {
                               result is the best so far */
   int32_t wanted;          /* exit at which the policy would leave; −1: it was not asked so far */
   int32_t first;           /* the exit that was looked at first; −1: none */
-  double first_confidence; /* there */
+  double first_confidence; /* there; NaN: none */
   const float *logits;     /* [n_outputs], valid during the call; as result.logits */
   struct ex_result result;
 };

@@ -30,6 +30,7 @@ static void write_model(ex_service *service, int64_t since, struct ex_text *json
   struct ex_drift_view drift = ex__drift_look(&service->drift);
   ex__text_add(json, "{\"name\":\"%s\",\"n_exits\":%d,\"queue\":%d", service->name,
                (int)served->info.n_exits, (int)service->options.queue);
+  if (served->upto >= 0) ex__text_add(json, ",\"upto\":%d", (int)served->upto);
   ex__text_add(json, ",\"drift\":{\"known\":%s,\"alarm\":%s,\"later\":%d,\"windows\":%lld",
                drift.known[0] || drift.known[1] ? "true" : "false", drift.alarm ? "true" : "false",
                (int)drift.later, (long long)drift.windows);

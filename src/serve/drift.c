@@ -40,11 +40,14 @@ bool ex__drift_exit_shares(const ex_model *model, double *shares) {
   return read_shares(json_object_get(select, "exit_shares"), model->net->n_points, shares);
 }
 
-void ex__drift_expect(struct ex_drift *drift, const ex_model *model) {
+void ex__drift_expect(struct ex_drift *drift, const ex_model *model, int32_t n) {
   const json_t *first = json_object_get(model->receipt, "first_confidence");
   pthread_mutex_lock(&drift->lock);
   drift->n_points = model->net->n_points;
+  drift->n_apart = n;
   drift->view.known[0] = ex__drift_exit_shares(model, drift->expected_exit);
+  for (int32_t p = n; p < model->net->n_points; p++)
+    drift->expected_exit[n - 1] += drift->expected_exit[p];
   drift->view.known[1] =
       read_shares(json_object_get(first, "shares"), EX_DRIFT_BINS, drift->expected_confidence);
   drift->view.index[0] = drift->view.index[1] = NAN;
@@ -69,7 +72,7 @@ static double stability_index(const double *expected, const int32_t *found, int3
 static void end_window(struct ex_drift *drift) {
   struct ex_drift_view *view = &drift->view;
   if (view->known[0])
-    view->index[0] = stability_index(drift->expected_exit, drift->exit, drift->n_points, drift->n);
+    view->index[0] = stability_index(drift->expected_exit, drift->exit, drift->n_apart, drift->n);
   if (view->known[1])
     view->index[1] =
         stability_index(drift->expected_confidence, drift->confidence, EX_DRIFT_BINS, drift->n);
@@ -90,8 +93,9 @@ void ex__drift_note(struct ex_drift *drift, int32_t wanted, double first_confide
   if (drift->window == 0) return;
   int32_t bin = (int32_t)(first_confidence * EX_DRIFT_BINS);
   pthread_mutex_lock(&drift->lock);
-  if (wanted >= 0 && wanted < drift->n_points && first_confidence >= 0) {
-    drift->exit[wanted]++;
+  if (first_confidence >= 0) {
+    bool apart = wanted >= 0 && wanted < drift->n_apart;
+    drift->exit[apart ? wanted : drift->n_apart - 1]++;
     drift->confidence[bin < EX_DRIFT_BINS ? bin : EX_DRIFT_BINS - 1]++;
     if (++drift->n >= drift->window) end_window(drift);
   }

@@ -34,8 +34,9 @@ struct ex_drift {
   pthread_mutex_t lock;
   int32_t window; /* samples; 0: the guard is off */
   double limit;
-  bool act; /* answers later after an alarm; else it only tells */
-  int32_t n_points, n, calm;
+  bool act;                  /* answers later after an alarm; else it only tells */
+  int32_t n_points, n_apart; /* exits, and how many are told apart */
+  int32_t n, calm;
   double expected_exit[EX_MAX_POINTS], expected_confidence[EX_DRIFT_BINS];
   int32_t exit[EX_MAX_POINTS], confidence[EX_DRIFT_BINS];
   struct ex_drift_view view;
@@ -45,9 +46,12 @@ void ex__drift_init(struct ex_drift *drift, int32_t window, double limit, bool a
 /* Where inputs left when the model was calibrated, shares [n_points] by exit that sum
  * to 1; false: its receipt does not say. */
 bool ex__drift_exit_shares(const ex_model *model, double *shares);
-/* Of a model that was loaded: what is expected; the window begins anew. */
-void ex__drift_expect(struct ex_drift *drift, const ex_model *model);
-/* One sample of which nothing but the policy decided. */
+/* Of a model that was loaded: what is expected; the window begins anew. Exits from the
+ * n-th on count as one, because at which of them an input leaves is not always known
+ * here: n in [1, n_points]. */
+void ex__drift_expect(struct ex_drift *drift, const ex_model *model, int32_t n);
+/* One sample of which nothing but the policy decided. wanted: its exit; −1: it is one
+ * of those that count as one. first_confidence NaN: no exit was looked at, it is not noted. */
 void ex__drift_note(struct ex_drift *drift, int32_t wanted, double first_confidence);
 int32_t ex__drift_later(struct ex_drift *drift);
 struct ex_drift_view ex__drift_look(struct ex_drift *drift);

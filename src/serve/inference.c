@@ -83,12 +83,11 @@ static bool all_are_final(const ex_inference *inference) {
 }
 
 /* Samples of which nothing but the policy decided tell what the inputs are like; not
- * those that another server began, which are the hard ones, nor those that another
- * should have decided and did not. */
+ * those that another server began, which are the hard ones. */
 static void note_drift(const ex_inference *inference, const struct ex_inference_sample *sample,
                        const struct ex_pipeline_answer *answer) {
   const struct ex_ticket *ticket = &sample->ticket;
-  if (ticket->x == NULL || (answer->crosses && answer->wanted < 0)) return;
+  if (ticket->x == NULL) return;
   if (ticket->max_exit < 0 && ticket->classes == NULL && ticket->deadline_ns == INT64_MAX)
     ex__drift_note(&inference->service->drift, answer->wanted, answer->first_confidence);
 }

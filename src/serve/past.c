@@ -6,20 +6,35 @@
 
 #include <math.h>
 
+static const char *const names[EX_PAST_COUNTS] = {
+    [EX_PAST_REQUESTS] = "requests",   [EX_PAST_REJECTED] = "rejected",
+    [EX_PAST_SAMPLES] = "samples",     [EX_PAST_MACS] = "macs",
+    [EX_PAST_FULL_MACS] = "full_macs", [EX_PAST_SHADOWED] = "shadowed",
+    [EX_PAST_DISAGREED] = "disagreed", [EX_PAST_CROSSED] = "crossed",
+    [EX_PAST_UPSTREAM] = "upstream",
+};
+
 static void read_counters(const struct ex_statistics *statistics, struct ex_second *out) {
-  out->requests = ex__counted(&statistics->requests[EX_REQUEST_ANSWERED]);
-  out->rejected = ex__counted(&statistics->requests[EX_REQUEST_REJECTED]);
-  out->samples = ex__counted(&statistics->samples);
-  out->macs = ex__counted(&statistics->macs);
-  out->full_macs = ex__counted(&statistics->full_macs);
-  out->shadowed = ex__counted(&statistics->shadowed);
-  out->disagreed = ex__counted(&statistics->disagreed);
+  const atomic_llong *const counters[EX_PAST_COUNTS] = {
+      [EX_PAST_REQUESTS] = &statistics->requests[EX_REQUEST_ANSWERED],
+      [EX_PAST_REJECTED] = &statistics->requests[EX_REQUEST_REJECTED],
+      [EX_PAST_SAMPLES] = &statistics->samples,
+      [EX_PAST_MACS] = &statistics->macs,
+      [EX_PAST_FULL_MACS] = &statistics->full_macs,
+      [EX_PAST_SHADOWED] = &statistics->shadowed,
+      [EX_PAST_DISAGREED] = &statistics->disagreed,
+      [EX_PAST_UPSTREAM] = &statistics->upstream[EX_UPLINK_ANSWERED],
+  };
+  *out = (struct ex_second){.waiting = 0};
+  for (int i = 0; i < EX_PAST_COUNTS; i++)
+    if (counters[i] != NULL) out->count[i] = ex__counted(counters[i]);
+  for (int i = 0; i < EX_UPLINK_ENDS; i++)
+    out->count[EX_PAST_CROSSED] += ex__counted(&statistics->upstream[i]);
   for (int32_t p = 0; p < EX_MAX_POINTS; p++) out->exits[p] = ex__counted(&statistics->exits[p]);
 }
 
 void ex__past_note(struct ex_past *past, const struct ex_statistics *statistics, int32_t waiting) {
   struct ex_second now, *second = &past->second[past->n % EX_PAST_SECONDS];
-  const struct ex_second *before = &past->before;
   int64_t latency[EX_LATENCY_BUCKETS];
   read_counters(statistics, &now);
   for (int32_t i = 0; i < EX_LATENCY_BUCKETS; i++) {
@@ -27,20 +42,17 @@ void ex__past_note(struct ex_past *past, const struct ex_statistics *statistics,
     latency[i] = count - past->latency_before[i];
     past->latency_before[i] = count;
   }
-  *second = (struct ex_second){.requests = now.requests - before->requests,
-                               .rejected = now.rejected - before->rejected,
-                               .samples = now.samples - before->samples,
-                               .macs = now.macs - before->macs,
-                               .full_macs = now.full_macs - before->full_macs,
-                               .shadowed = now.shadowed - before->shadowed,
-                               .disagreed = now.disagreed - before->disagreed,
-                               .p50 = ex__latency_quantile(latency, 0.5),
+  *second = (struct ex_second){.p50 = ex__latency_quantile(latency, 0.5),
                                .p99 = ex__latency_quantile(latency, 0.99),
                                .waiting = waiting};
-  for (int32_t p = 0; p < EX_MAX_POINTS; p++) second->exits[p] = now.exits[p] - before->exits[p];
+  for (int i = 0; i < EX_PAST_COUNTS; i++) second->count[i] = now.count[i] - past->before.count[i];
+  for (int32_t p = 0; p < EX_MAX_POINTS; p++)
+    second->exits[p] = now.exits[p] - past->before.exits[p];
   past->before = now;
   past->n++;
 }
+
+/* ---- as JSON ------------------------------------------------------------------- */
 
 static void write_number(struct ex_text *json, bool first, double value) {
   if (isfinite(value))
@@ -49,37 +61,53 @@ static void write_number(struct ex_text *json, bool first, double value) {
     ex__text_add(json, first ? "null" : ",null");
 }
 
-static double figure(const struct ex_second *second, int32_t which) {
-  switch (which) {
-    case 0: return (double)second->requests;
-    case 1: return (double)second->rejected;
-    case 2: return (double)second->samples;
-    case 3: return (double)second->macs;
-    case 4: return (double)second->full_macs;
-    case 5: return (double)second->shadowed;
-    case 6: return (double)second->disagreed;
-    case 7: return second->p50;
-    case 8: return second->p99;
-    case 9: return (double)second->waiting;
-    default: return (double)second->exits[which - 10];
-  }
+typedef double figure(const struct ex_second *second, int32_t which);
+static double counted(const struct ex_second *second, int32_t which) {
+  return (double)second->count[which];
+}
+static double left(const struct ex_second *second, int32_t which) {
+  return (double)second->exits[which];
+}
+static double p50(const struct ex_second *second, int32_t which) {
+  return (void)which, second->p50;
+}
+static double p99(const struct ex_second *second, int32_t which) {
+  return (void)which, second->p99;
+}
+static double waiting(const struct ex_second *second, int32_t which) {
+  return (void)which, (double)second->waiting;
+}
+
+/* [a figure of each second from `first` on] */
+static void write_row(const struct ex_past *past, int64_t first, figure *of, int32_t which,
+                      struct ex_text *json) {
+  ex__text_add(json, "[");
+  for (int64_t i = first; i < past->n; i++)
+    write_number(json, i == first, of(&past->second[i % EX_PAST_SECONDS], which));
+  ex__text_add(json, "]");
 }
 
 void ex__past_write(const struct ex_past *past, int64_t since, int32_t n_exits,
                     struct ex_text *json) {
-  static const char *const names[] = {"requests", "rejected",  "samples", "macs", "full_macs",
-                                      "shadowed", "disagreed", "p50",     "p99",  "waiting"};
+  static const struct {
+    const char *name;
+    figure *of;
+  } others[] = {{"p50", p50}, {"p99", p99}, {"waiting", waiting}};
   int64_t oldest = past->n > EX_PAST_SECONDS ? past->n - EX_PAST_SECONDS : 0;
   int64_t first = since > oldest ? since : oldest;
   ex__text_add(json, "\"first\":%lld", (long long)first);
-  for (int32_t which = 0; which < 10 + n_exits; which++) {
-    if (which < 10)
-      ex__text_add(json, ",\"%s\":[", names[which]);
-    else
-      ex__text_add(json, which == 10 ? ",\"exits\":[[" : ",[");
-    for (int64_t i = first; i < past->n; i++)
-      write_number(json, i == first, figure(&past->second[i % EX_PAST_SECONDS], which));
-    ex__text_add(json, "]");
+  for (int i = 0; i < EX_PAST_COUNTS; i++) {
+    ex__text_add(json, ",\"%s\":", names[i]);
+    write_row(past, first, counted, i, json);
+  }
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    ex__text_add(json, ",\"%s\":", others[i].name);
+    write_row(past, first, others[i].of, 0, json);
+  }
+  ex__text_add(json, ",\"exits\":[");
+  for (int32_t p = 0; p < n_exits; p++) {
+    if (p > 0) ex__text_add(json, ",");
+    write_row(past, first, left, p, json);
   }
   ex__text_add(json, "]");
 }

@@ -11,10 +11,23 @@
 
 enum { EX_PAST_SECONDS = 600 };
 
+/* What is counted in each second, beside exits; past.c names them. */
+enum ex_past_count {
+  EX_PAST_REQUESTS, /* answered */
+  EX_PAST_REJECTED,
+  EX_PAST_SAMPLES,
+  EX_PAST_MACS,
+  EX_PAST_FULL_MACS,
+  EX_PAST_SHADOWED,
+  EX_PAST_DISAGREED,
+  EX_PAST_CROSSED,  /* samples that should have gone on upstream */
+  EX_PAST_UPSTREAM, /* of these, that were answered there */
+  EX_PAST_COUNTS
+};
+
 /* What came in one second. */
 struct ex_second {
-  int64_t requests, rejected, samples, macs, full_macs, shadowed, disagreed;
-  int64_t exits[EX_MAX_POINTS];
+  int64_t count[EX_PAST_COUNTS], exits[EX_MAX_POINTS];
   double p50, p99; /* seconds; NaN: no requests */
   int32_t waiting; /* at its end */
 };

@@ -191,6 +191,12 @@ static enum ex_status connect_upstream(ex_service *service, struct ex_error *err
   return status;
 }
 
+/* Behind a cut it is not known where inputs leave when the link is down. */
+static void expect(ex_service *service, const struct ex_served *served) {
+  int32_t n = served->upto >= 0 ? served->upto + 2 : served->info.n_exits;
+  ex__drift_expect(&service->drift, served->model, n);
+}
+
 enum ex_status ex__service_new(const char *given, const struct ex_service_options *options,
                                ex_service **out, struct ex_error *err) {
   *out = NULL;
@@ -207,7 +213,7 @@ enum ex_status ex__service_new(const char *given, const struct ex_service_option
   if (status == EX_OK) status = load(service, &service->served, err);
   if (status == EX_OK) {
     service->served->generation = 1;
-    ex__drift_expect(&service->drift, service->served->model);
+    expect(service, service->served);
     *out = service;
   } else {
     ex__service_free(service);
@@ -224,7 +230,7 @@ enum ex_status ex__service_reload(ex_service *service, struct ex_error *err) {
   old->older = service->retired;
   service->retired = old;
   service->served = fresh;
-  ex__drift_expect(&service->drift, fresh->model);
+  expect(service, fresh);
   pthread_mutex_unlock(&service->lock);
   return EX_OK;
 }

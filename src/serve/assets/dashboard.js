@@ -53,6 +53,7 @@ function build(given) {
   element(section, 'p', 'eyebrow', given.name);
   model.headline = element(section, 'h1', '', '');
   model.drift = element(section, 'p', 'drift', '');
+  model.split = element(section, 'p', 'drift', '');
   const list = element(section, 'ul', 'figures');
   model.figures = {};
   for (const [key, text] of [['rate', 'answers a second'], ['p50', 'median latency'], ['p99', '99th percentile'],
@@ -84,7 +85,8 @@ function build(given) {
   return model;
 }
 
-const keys = ['requests', 'rejected', 'samples', 'macs', 'full_macs', 'shadowed', 'disagreed', 'p50', 'p99', 'waiting'];
+const keys = ['requests', 'rejected', 'samples', 'macs', 'full_macs', 'shadowed', 'disagreed', 'crossed',
+  'upstream', 'p50', 'p99', 'waiting'];
 
 function take(model, given, now, upto) {
   given.requests.forEach((_, i) => model.t.push(now - (upto - given.first - i)));
@@ -112,6 +114,20 @@ function tell(model, given) {
       : (d.alarm ? 'Inputs are not like those of calibration' : 'Inputs are like those of calibration')
         + ': stability index ' + index(d.exit) + ' of exits, ' + index(d.confidence) + ' of confidence; alarm above '
         + d.limit + '.' + (d.later ? ' Answers come ' + d.later + (d.later > 1 ? ' exits' : ' exit') + ' later.' : '');
+}
+
+/* Of a network on two machines: whether the other one answers, now. */
+function tellSplit(model, given) {
+  model.split.hidden = given.upto == null;
+  if (given.upto == null) return;
+  const recent = sum(model.rows.crossed.slice(-10)), answered = sum(model.rows.upstream.slice(-10));
+  const all = sum(model.rows.crossed), samples = sum(model.rows.samples);
+  model.split.className = 'drift' + (answered < recent ? ' alarm' : '');
+  const now = !recent ? '.' : ', in the last seconds ' + (answered === recent ? 'all of them were answered there.'
+    : !answered ? 'none of them was answered there: answers are those of exit ' + (given.upto + 1) + '.'
+      : percent(answered / recent, 1) + ' of them were answered there, the rest here.');
+  model.split.textContent = 'Another server goes on behind exit ' + (given.upto + 1) + ': '
+    + (all ? percent(all / samples, 1) + ' of inputs were to go there' + now : 'nothing has gone there yet.');
 }
 
 function draw(model) {
@@ -142,6 +158,7 @@ async function ask() {
         const model = models.get(given.name) || build(given);
         take(model, given, now, data.next);
         tell(model, given);
+        tellSplit(model, given);
         draw(model);
       }
       next = data.next;
