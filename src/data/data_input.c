@@ -70,10 +70,14 @@ static enum ex_status read_npy(const struct ex_mapping *map, const char *path, i
   return status;
 }
 
+static bool reads_images(int32_t rank, const int32_t *dim) {
+  return rank == 3 && (dim[0] == 1 || dim[0] == 3);
+}
+
 enum ex_status ex__input_decode(const void *data, size_t size, const char *source, int32_t rank,
                                 const int32_t *dim, uint8_t *out, int64_t *n_decoded,
                                 struct ex_error *err) {
-  if (rank != 3 || (dim[0] != 1 && dim[0] != 3))
+  if (!reads_images(rank, dim))
     return ex__fail(err, EX_ESHAPE, "%s: the model does not read images", source);
   struct ex_image image;
   EX_TRY(ex__image_decode(data, size, source, dim[0], &image, err));
@@ -86,6 +90,9 @@ enum ex_status ex__input_decode(const void *data, size_t size, const char *sourc
 static enum ex_status read_image(const struct ex_mapping *map, const char *path, int32_t rank,
                                  const int32_t *dim, ex_real **x, int32_t *n,
                                  struct ex_error *err) {
+  if (!reads_images(rank, dim))
+    return ex__fail(err, EX_ESHAPE, "%s: is not a .npy file, and the model does not read images",
+                    path);
   size_t features = (size_t)product(rank, dim);
   int64_t n_decoded;
   uint8_t *pixels = ex__alloc(features, 1);
