@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An exit rule as C beside the engine: what all exits of a network say is recorded, the
- * rule learns from it, the values are taken under which the exits are used most evenly,
- * and both run all inputs. Who leaves elsewhere must have been near a threshold.
+ * An exit rule that was exported beside the engine: what all exits of a network say is
+ * recorded, the rule learns from it, the values are taken under which the exits are used
+ * most evenly, and both run all inputs. Who leaves elsewhere must have been near a threshold.
  */
 #ifndef EX_TESTS_EXPORT_BENCH_H
 #define EX_TESTS_EXPORT_BENCH_H
@@ -215,9 +215,21 @@ static inline void assert_answer(const struct exported_result *got,
   assert_true(fabs((double)got->confidence - expected->confidence) < 1e-4);
 }
 
-/* Returns how many left elsewhere, all of them near a threshold. */
-static inline int32_t bench_run_both(const ex_model *model, const ex_policy *policy,
-                                     const ex_trace *trace, const struct inputs *in) {
+struct bench;
+/* Runs all inputs; returns how many left elsewhere than in the engine, all of them near a
+ * threshold. */
+typedef int32_t bench_run(const struct bench *bench, const ex_policy *policy);
+
+struct bench {
+  ex_model *model;
+  struct inputs in;
+  ex_trace *trace;
+  bench_run *run;
+};
+
+static inline int32_t bench_run_c(const struct bench *bench, const ex_policy *policy) {
+  const ex_model *model = bench->model;
+  const struct inputs *in = &bench->in;
   float logits[64];
   int32_t near = 0;
   const struct ex_export_c job = {.model = model, .policy = policy, .name = "net"};
@@ -234,7 +246,7 @@ static inline int32_t bench_run_both(const ex_model *model, const ex_policy *pol
       continue;
     }
     near++;
-    if (!bench_is_near(policy, trace, i))
+    if (!bench_is_near(policy, bench->trace, i))
       fail_msg("%s: input %d left at exit %d; the engine says %d", policy->class->name, (int)i,
                got.exit, (int)expected.exit);
   }
@@ -243,12 +255,6 @@ static inline int32_t bench_run_both(const ex_model *model, const ex_policy *pol
   export_close(&exported);
   return near;
 }
-
-struct bench {
-  ex_model *model;
-  struct inputs in;
-  ex_trace *trace;
-};
 
 /* `set`: "key=value", a space behind each. `used`: exits that must let somebody go. */
 static inline void bench_check_rule(const struct bench *bench, const char *rule, const char *set,
@@ -266,7 +272,7 @@ static inline void bench_check_rule(const struct bench *bench, const char *rule,
     bench_choose(&policy, bench->trace);
   bench_usage(&policy, bench->trace, left);
   for (int32_t p = 0; p < bench->trace->n_points; p++) n_used += left[p] > 0;
-  int32_t near = bench_run_both(bench->model, &policy, bench->trace, &bench->in);
+  int32_t near = bench->run(bench, &policy);
   printf("%-16s %-24s by exit", rule, given);
   for (int32_t p = 0; p < bench->trace->n_points; p++) printf(" %d", (int)left[p]);
   printf("; %d near a threshold\n", (int)near);
@@ -305,8 +311,8 @@ static inline void bench_every_rule(const struct bench *bench, int32_t some) {
     bench_check_rule(bench, tried[i].rule, tried[i].set, some - tried[i].fewer);
 }
 
-static inline struct bench bench_of(ex_model *model, struct inputs in) {
-  return (struct bench){model, in, bench_record(model, &in)};
+static inline struct bench bench_of(ex_model *model, struct inputs in, bench_run *run) {
+  return (struct bench){model, in, bench_record(model, &in), run};
 }
 
 static inline void bench_free(struct bench *bench) {

@@ -74,6 +74,19 @@ static inline void onnx_run(const ex_onnx *onnx, const ex_net *net, const float 
   ex__onnx_eval_free(eval);
 }
 
+static inline void onnx_assert_answer(const struct onnx_answer *got,
+                                      const struct ex_result *expected, int32_t n,
+                                      const char *what) {
+  double largest = 1, off = 0;
+  for (int32_t c = 0; c < n; c++) {
+    largest = fmax(largest, fabs((double)expected->logits[c]));
+    off = fmax(off, fabs(got->logits[c] - (double)expected->logits[c]));
+  }
+  if (!(off <= 2e-5 * largest)) fail_msg("%s: logits are off by %g of %g", what, off, largest);
+  assert_int_equal(got->label, expected->label);
+  assert_true(fabs(got->confidence - expected->confidence) < 1e-4);
+}
+
 /* Answers of the file against the engine's; returns how many left before the last exit.
  * At most one may lie so near a threshold that it could go either way. */
 static inline int32_t onnx_compare(const ex_model *model, const ex_policy *policy,
@@ -85,7 +98,6 @@ static inline int32_t onnx_compare(const ex_model *model, const ex_policy *polic
   int32_t early = 0, near = 0;
   for (int32_t i = 0; i < n; i++) {
     struct ex_result expected = {.logits = logits};
-    double largest = 1, off = 0;
     memset(&readings, 0, sizeof readings);
     readings.nearest = INFINITY;
     assert_int_equal(
@@ -99,14 +111,7 @@ static inline int32_t onnx_compare(const ex_model *model, const ex_policy *polic
     if (expected.exit != answers[i].exit)
       fail_msg("%s: input %d leaves at exit %d, the engine's at %d", what, (int)i,
                (int)answers[i].exit, (int)expected.exit);
-    for (int32_t c = 0; c < model->net->n_outputs; c++) {
-      largest = fmax(largest, fabs((double)logits[c]));
-      off = fmax(off, fabs(answers[i].logits[c] - (double)logits[c]));
-    }
-    if (!(off <= 2e-5 * largest))
-      fail_msg("%s: logits of input %d are off by %g of %g", what, (int)i, off, largest);
-    assert_int_equal(answers[i].label, expected.label);
-    assert_true(fabs(answers[i].confidence - expected.confidence) < 1e-4);
+    onnx_assert_answer(&answers[i], &expected, model->net->n_outputs, what);
   }
   assert_true(near <= 1);
   ex_engine_free(engine);

@@ -17,7 +17,7 @@ static ex_model *joined(void) {
 }
 
 static struct bench bench_new(ex_model *model) {
-  return bench_of(model, export_inputs(model, N_INPUTS));
+  return bench_of(model, export_inputs(model, N_INPUTS), bench_run_c);
 }
 
 static void check_logits(const float *got, const float *expected) {
@@ -88,7 +88,7 @@ static void choose_by_hand(const struct bench *bench) {
   assert_ok(ex__policy_set(&policy, "gates", gates, &err), &err);
   bench_usage(&policy, bench->trace, left);
   assert_true(left[0] > 80 && left[1] > 5 && left[2] > 80);
-  assert_int_equal(bench_run_both(bench->model, &policy, bench->trace, &bench->in), 0);
+  assert_int_equal(bench_run_c(bench, &policy), 0);
 }
 
 static void rules_choose_among_networks(void **state) {

@@ -52,6 +52,21 @@ static int32_t n_nodes(const struct ex_onnx_walk *walk) {
   return ex__graph_n_nodes(walk->net->graph);
 }
 
+/* ---- gates ------------------------------------------------------------------ */
+
+static bool reads_gate(const struct ex_onnx_walk *walk, int32_t point) {
+  return (walk->job->policy->class->needs & EX_POLICY_NEEDS_GATE) != 0 &&
+         point < walk->net->n_points - 1;
+}
+
+static enum ex_status check_gates(const struct ex_onnx_walk *walk, struct ex_error *err) {
+  for (int32_t p = 0; p < walk->net->n_points; p++)
+    if (reads_gate(walk, p) && walk->net->points[p].gate < 0)
+      return ex__fail(err, EX_EINVAL, "%s: exit %d has no gate; every exit but the last must",
+                      walk->job->policy->class->name, (int)p);
+  return EX_OK;
+}
+
 /* ---- values ----------------------------------------------------------------- */
 
 /* Adds to `wanted` what is to be made for those that are wanted already; what is made
@@ -79,47 +94,13 @@ static enum ex_status make_node(struct ex_onnx_walk *walk, int32_t id, struct ex
   return ex__onnx_step(&step, id, &walk->value[id], err);
 }
 
-/* The value of a node of the network, and what it needs. */
-static enum ex_status make(struct ex_onnx_walk *walk, int32_t wanted, struct ex_error *err) {
+enum ex_status ex__onnx_make(struct ex_onnx_walk *walk, int32_t id, struct ex_error *err) {
   want_nothing(walk);
-  walk->wanted[wanted] = true;
+  walk->wanted[id] = true;
   want_inputs(walk);
-  for (int32_t id = 0; id <= wanted; id++)
-    if (walk->wanted[id] && walk->value[id] == NULL) EX_TRY(make_node(walk, id, err));
+  for (int32_t i = 0; i <= id; i++)
+    if (walk->wanted[i] && walk->value[i] == NULL) EX_TRY(make_node(walk, i, err));
   return EX_OK;
-}
-
-/* The answer of the heads at a point: raw outputs behind the exit transform. */
-static enum ex_status make_answer(struct ex_onnx_walk *walk, int32_t point, const char **answer,
-                                  struct ex_error *err) {
-  const struct ex_transform *transform = &walk->net->transform;
-  bool adds = transform->kind == EX_TRANSFORM_ADDITIVE && transform->factor != 0;
-  for (int32_t p = adds ? walk->n_summed : point; p <= point; p++) {
-    EX_TRY(make(walk, walk->net->points[p].output, err));
-    *answer = walk->value[walk->net->points[p].output];
-    if (!adds) continue;
-    if (walk->sum != NULL) {
-      const char *factor = ex__onnx_real(walk->graph, transform->factor);
-      const char *before = ex__onnx_node(walk->graph, "Mul", walk->sum, factor);
-      *answer = ex__onnx_node(walk->graph, "Add", *answer, before);
-    }
-    walk->sum = *answer;
-    walk->n_summed = p + 1;
-  }
-  double temperature = transform->temperature.n > 0 ? transform->temperature.value[point] : 1;
-  if (temperature == 1) return EX_OK;
-  const char *divisor = ex__onnx_real(walk->graph, temperature);
-  *answer = ex__onnx_node(walk->graph, "Div", *answer, divisor);
-  return EX_OK;
-}
-
-static enum ex_status check_transform(const ex_net *net, struct ex_error *err) {
-  if (net->transform.kind != EX_TRANSFORM_ENSEMBLE && net->transform.kind != EX_TRANSFORM_PRODUCT)
-    return EX_OK;
-  return ex__fail(err, EX_EUNSUPPORTED,
-                  "exit transform %s cannot be written as ONNX; must be one of identity, "
-                  "temperature, additive",
-                  net->transform.kind == EX_TRANSFORM_PRODUCT ? "product" : "ensemble");
 }
 
 /* ---- a batch ---------------------------------------------------------------- */
@@ -135,27 +116,33 @@ static const char *gather(ex_onnx_graph *graph, const char *value, const char *r
   return value != NULL ? ex__onnx_node(graph, "Gather", value, rows) : NULL;
 }
 
-static void put_aside(ex_onnx_graph *graph, int32_t point, const char *rows, const char *logits,
-                      struct batch *batch) {
-  const int64_t exit = point;
-  const char *shape = ex__onnx_node(graph, "Shape", rows);
+/* Without an exit they are of this point, all of them. */
+static void put_aside(ex_onnx_graph *graph, int32_t point, const char *rows,
+                      const struct answers *answers, struct batch *batch) {
+  const int64_t here = point;
   batch->left_rows[batch->n_left] = rows;
-  batch->logits[batch->n_left] = logits;
+  batch->logits[batch->n_left] = answers->logits;
   batch->exit[batch->n_left++] =
-      ex__onnx_node(graph, "Expand", ex__onnx_integers(graph, &exit, 1), shape);
+      answers->exit != NULL ? answers->exit
+                            : ex__onnx_node(graph, "Expand", ex__onnx_integers(graph, &here, 1),
+                                            ex__onnx_node(graph, "Shape", rows));
 }
 
 /* Of everything that a later point reads, the rows that stay. */
 static void keep(struct ex_onnx_walk *walk, int32_t point, const char *stay) {
   want_nothing(walk);
-  for (int32_t p = point + 1; p < walk->net->n_points; p++)
+  for (int32_t p = point + 1; p < walk->net->n_points; p++) {
     walk->wanted[walk->net->points[p].output] = true;
+    if (reads_gate(walk, p)) walk->wanted[walk->net->points[p].gate] = true;
+    uint32_t needs = ex__transform_needs(&walk->net->transform, p);
+    for (int32_t j = walk->n_summed; j <= point; j++)
+      if (needs >> j & 1) walk->wanted[walk->net->points[j].output] = true;
+  }
   want_inputs(walk);
   for (int32_t id = 0; id < n_nodes(walk); id++)
     if (walk->wanted[id]) walk->value[id] = gather(walk->graph, walk->value[id], stay);
-  walk->sum = gather(walk->graph, walk->sum, stay);
-  walk->label = gather(walk->graph, walk->label, stay);
-  walk->equal = gather(walk->graph, walk->equal, stay);
+  for (int32_t i = 0; i < EX_N_CARRIED; i++)
+    walk->carried[i] = gather(walk->graph, walk->carried[i], stay);
 }
 
 /* Rows of the input as they stood. */
@@ -200,7 +187,8 @@ static const char *split(const struct ex_onnx_walk *walk, int32_t point, const c
   ex_onnx_graph *graph = walk->graph;
   const char *leave = rows_where(graph, leaves);
   *stay = rows_where(graph, ex__onnx_node(graph, "Not", leaves));
-  put_aside(graph, point, gather(graph, batch->rows, leave), gather(graph, answer, leave), batch);
+  const struct answers left = {gather(graph, answer, leave), NULL};
+  put_aside(graph, point, gather(graph, batch->rows, leave), &left, batch);
   return ex__onnx_node(graph, "Equal", ex__onnx_node(graph, "Shape", *stay),
                        ex__onnx_integers(graph, &none, 1));
 }
@@ -222,10 +210,13 @@ static struct answers answer_of(ex_onnx_graph *graph, int32_t point, const char 
 }
 
 /* At the last exit: who is here leaves. */
-static struct answers end(struct ex_onnx_walk *walk, int32_t point, const char *answer,
-                          struct batch *batch) {
+static struct answers end(struct ex_onnx_walk *walk, const struct ex_onnx_rule *rule, int32_t point,
+                          const char *answer, struct batch *batch) {
+  struct answers answers = {answer, NULL};
+  if (rule->at_end != NULL) rule->at_end(walk, &answers.logits, &answers.exit);
+  if (batch == NULL && answers.exit != NULL) return answers;
   if (batch == NULL) return answer_of(walk->graph, point, answer);
-  put_aside(walk->graph, point, batch->rows, answer, batch);
+  put_aside(walk->graph, point, batch->rows, &answers, batch);
   return gather_answers(walk, walk->graph, batch);
 }
 
@@ -251,6 +242,30 @@ static struct answers fork(struct ex_onnx_walk *walk, int32_t point, const char 
   return answers;
 }
 
+/* Whether the rule looks at an input here, walk->looks. */
+static void look(struct ex_onnx_walk *walk, int32_t point, const char *answer) {
+  ex_onnx_graph *graph = walk->graph;
+  const char *next = walk->carried[EX_CARRIED_NEXT];
+  walk->looks = ex__onnx_row(graph, ex__onnx_finite(graph, answer));
+  if (next == NULL) return;
+  const char *passed = ex__onnx_node(graph, "Greater", next, ex__onnx_integer(graph, point));
+  walk->looks = ex__onnx_node(graph, "And", walk->looks, ex__onnx_node(graph, "Not", passed));
+}
+
+/* Whether an input leaves before the last exit. */
+static enum ex_status ask(struct ex_onnx_walk *walk, const struct ex_onnx_rule *rule, int32_t point,
+                          const char *answer, const char **leaves, struct ex_error *err) {
+  look(walk, point, answer);
+  if (reads_gate(walk, point)) {
+    EX_TRY(ex__onnx_make(walk, walk->net->points[point].gate, err));
+    walk->gate = walk->value[walk->net->points[point].gate];
+  }
+  const char *wants = rule->leaves(walk, point, answer);
+  *leaves = ex__onnx_node(walk->graph, "And", wants, walk->looks);
+  ex__onnx_forget(walk, point);
+  return EX_OK;
+}
+
 /* `batch` NULL: one input. */
 static enum ex_status write_exits(struct ex_onnx_walk *walk, const struct ex_onnx_rule *rule,
                                   struct batch *batch, struct answers *out, struct ex_error *err) {
@@ -258,12 +273,13 @@ static enum ex_status write_exits(struct ex_onnx_walk *walk, const struct ex_onn
   int32_t last = walk->net->n_points - 1, p = -1;
   for (bool ends = false; !ends;) {
     ex_onnx_graph *here = walk->graph;
-    const char *answer = "";
+    const char *answer = "", *leaves = "";
     p = ex__policy_next(walk->job->policy, p, last);
     ends = p == last || rule->leaves == NULL;
-    EX_TRY(make_answer(walk, p, &answer, err));
-    struct answers answers = ends ? end(walk, p, answer, batch)
-                                  : fork(walk, p, rule->leaves(walk, p, answer), answer, batch);
+    EX_TRY(ex__onnx_answer(walk, p, &answer, err));
+    if (!ends) EX_TRY(ask(walk, rule, p, answer, &leaves, err));
+    struct answers answers =
+        ends ? end(walk, rule, p, answer, batch) : fork(walk, p, leaves, answer, batch);
     if (here == main)
       *out = answers;
     else
@@ -306,7 +322,7 @@ static enum ex_status write_network(struct ex_onnx_walk *walk, struct ex_error *
   const struct ex_onnx_rule *rule;
   struct answers answers = {"", ""};
   EX_TRY(ex__onnx_rule_find(&walk->values, &rule, err));
-  EX_TRY(check_transform(walk->net, err));
+  EX_TRY(check_gates(walk, err));
   EX_TRY(write_input(walk, err));
   struct batch batch = {.n_left = 0}, *many = NULL;
   if (walk->job->form == EX_ONNX_FORM_BATCH) begin_batch(walk->graph, many = &batch);

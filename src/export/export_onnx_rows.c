@@ -292,14 +292,13 @@ static const char *refuses_window_pool(const struct ex_onnx_step *step) {
 
 static const char *write_confidence(const struct ex_onnx_step *step, const char *onnx) {
   ex_onnx_graph *graph = step->graph;
-  static const int64_t last = 1;
-  const char *x = step->in[0], *axis = ex__onnx_integers(graph, &last, 1);
+  const char *x = step->in[0];
   const char *figures[] = {ex__onnx_confidence(graph, x), ex__onnx_entropy(graph, x),
                            ex__onnx_margin(graph, step->in_shape[0]->dim[0], x),
                            ex__onnx_entropy(graph, of_two(step, "Mul", x, 2))};
-  for (int32_t i = 0; i < 4; i++) figures[i] = ex__onnx_node(graph, "Unsqueeze", figures[i], axis);
+  for (int32_t i = 0; i < 4; i++) figures[i] = ex__onnx_column(graph, figures[i]);
   const char *name = ex__onnx_node_list(graph, onnx, figures, 4);
-  ex__onnx_set_int(graph, "axis", last);
+  ex__onnx_set_int(graph, "axis", 1);
   return name;
 }
 

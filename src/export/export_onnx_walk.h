@@ -11,6 +11,15 @@
 #include "graph/op.h"
 #include "onnx/onnx_write.h"
 
+/* What is carried from exit to exit, a row per input. */
+enum ex_onnx_carried {
+  EX_CARRIED_SUM,                           /* of the exit transform: the answers so far */
+  EX_CARRIED_NEXT,                          /* the exit that is looked at next; not before */
+  EX_CARRIED_RULE,                          /* of the rule, what it likes */
+  EX_CARRIED_OPINION = EX_CARRIED_RULE + 4, /* of the exit transform: what each head said */
+  EX_N_CARRIED = EX_CARRIED_OPINION + EX_MAX_POINTS
+};
+
 struct ex_onnx_walk {
   const struct ex_export_onnx *job;
   const ex_net *net;
@@ -19,11 +28,26 @@ struct ex_onnx_walk {
   const char **value;   /* [n_nodes] of the network's graph; NULL: not made yet */
   bool *wanted;         /* [n_nodes] scratch */
   struct ex_rule_values values;
-  /* What is carried from exit to exit, per input; NULL: nothing yet. */
-  const char *sum;           /* additive: the answers so far */
-  int32_t n_summed;          /* of how many points */
-  const char *label, *equal; /* patience: the label before, and how often it came again */
+  const char *carried[EX_N_CARRIED]; /* NULL: nothing yet */
+  int32_t n_summed;                  /* points that EX_CARRIED_SUM has seen */
+  /* At an exit, of the inputs that are here: booleans [batch], whether the rule looks at
+   * them, because their answers are finite and they did not jump over this exit; and the
+   * score of the gate, where the rule reads it [batch][1]. */
+  const char *looks, *gate;
 };
+
+/* The value of a node of the network, and what it needs. */
+enum ex_status ex__onnx_make(struct ex_onnx_walk *walk, int32_t id, struct ex_error *err);
+
+/* ---- answers ---------------------------------------------------------------- */
+
+/* The answer at a point, [batch][n_outputs]: raw outputs behind the exit transform. */
+enum ex_status ex__onnx_answer(struct ex_onnx_walk *walk, int32_t point, const char **answer,
+                               struct ex_error *err);
+/* Drops what no answer after `point` reads. */
+void ex__onnx_forget(struct ex_onnx_walk *walk, int32_t point);
+/* Whether all numbers of a row are finite: booleans [batch][1]. */
+const char *ex__onnx_finite(ex_onnx_graph *graph, const char *value);
 
 /* ---- operators -------------------------------------------------------------- */
 
@@ -69,21 +93,40 @@ enum ex_status ex__onnx_normalise(ex_onnx_graph *graph, const struct ex_preproce
 /* ---- exits ------------------------------------------------------------------ */
 
 struct ex_onnx_rule {
-  const char *name; /* of the rule in policies.def */
-  /* NULL: any values. Refuses what cannot be written. */
-  enum ex_status (*check)(struct ex_rule_values *values, struct ex_error *err);
-  /* Of answers [batch][n_outputs] at a point: booleans [batch], whether they leave.
-   * NULL: all do, at the first point that the rule does not skip. */
+  const char *name; /* of the rule in policies.def; several lines may have one */
+  /* Whether the line is for these values; the first one that is for them counts. NULL: it is. */
+  bool (*suits)(struct ex_rule_values *values);
+  /* Of answers [batch][n_outputs] at a point: booleans [batch], whether they leave, if the
+   * rule looks at them at all. NULL: all do, at the first point that the rule does not skip. */
   const char *(*leaves)(struct ex_onnx_walk *walk, int32_t point, const char *answer);
+  /* Behind the last exit: another answer [batch][n_outputs] and its exit [batch]. NULL: it
+   * stays. */
+  void (*at_end)(struct ex_onnx_walk *walk, const char **answer, const char **exit);
 };
 
 enum ex_status ex__onnx_rule_find(struct ex_rule_values *values, const struct ex_onnx_rule **out,
                                   struct ex_error *err);
+/* Of rules that learned from samples; the last has no name. */
+extern const struct ex_onnx_rule ex__onnx_learned_rules[];
+
+/* What is carried, or `otherwise`, a scalar, where nothing is yet. */
+const char *ex__onnx_recall(struct ex_onnx_walk *walk, int32_t carried, const char *otherwise);
+/* Carries a value from here on, for inputs that the rule looks at. */
+void ex__onnx_remember(struct ex_onnx_walk *walk, int32_t carried, const char *value,
+                       const char *otherwise);
+/* The threshold of an exit, a scalar. */
+const char *ex__onnx_threshold(struct ex_onnx_walk *walk, int32_t point, double none);
+
 /* Of answers [batch][n_outputs], each [batch]: the largest probability, that less the
  * second, the entropy in nats, the label. */
 const char *ex__onnx_confidence(ex_onnx_graph *graph, const char *answer);
 const char *ex__onnx_margin(ex_onnx_graph *graph, int32_t n_outputs, const char *answer);
 const char *ex__onnx_entropy(ex_onnx_graph *graph, const char *answer);
 const char *ex__onnx_label(ex_onnx_graph *graph, const char *answer);
+/* [batch] as [batch][1], and back. */
+const char *ex__onnx_column(ex_onnx_graph *graph, const char *value);
+const char *ex__onnx_row(ex_onnx_graph *graph, const char *value);
+/* An operator along classes: Softmax, LogSoftmax. */
+const char *ex__onnx_along_classes(ex_onnx_graph *graph, const char *op, const char *value);
 
 #endif

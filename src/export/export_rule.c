@@ -16,6 +16,7 @@
 
 #include "base/logistic.h"
 #include "export/export_layer.h"
+#include "export/export_numbers.h"
 #include "policy/confidences.h"
 #include "policy/routing.h"
 
@@ -125,27 +126,16 @@ static void bands(struct ex_rule_values *values, struct ex_text *text) {
   ex__text_add(text, "};\n");
 }
 
-/* The confidence that a share of the samples lies below, as in policy/policy_window.c. */
-static double quantile(const struct ex_table *table, int32_t point, double share) {
-  const double *at = table->value[point];
-  if (share <= 0) return -INFINITY;
-  if (share >= 1) return INFINITY;
-  double place = share * (table->n_columns - 1);
-  int32_t below = (int32_t)place;
-  return at[below] + (place - below) * (at[below + 1] - at[below]);
-}
-
 static void windows(struct ex_rule_values *values, struct ex_text *text) {
-  const struct ex_table *table = ex__value_table(values, "quantile");
-  double middle = 1 - ex__value_number(values, "accept");
-  double reach = ex__value_number(values, "width") / 2;
   ex__text_add(text, "/* Of each exit but the last: confidences that go on. */\n"
                      "static const struct confidences {\n  float low, high;\n} windows[] = {\n");
-  for (int32_t p = 0; p < table->n_rows; p++) {
+  for (int32_t p = 0; p < exits_before_last(values); p++) {
+    double low, high;
+    ex__window_of(values, p, &low, &high);
     ex__text_add(text, "    {");
-    write_number(text, rounded_up(quantile(table, p, middle - reach)));
+    write_number(text, rounded_up(low));
     ex__text_add(text, ", ");
-    write_number(text, rounded_down(quantile(table, p, middle + reach)));
+    write_number(text, rounded_down(high));
     ex__text_add(text, "},\n");
   }
   ex__text_add(text, "};\n");
@@ -167,19 +157,11 @@ static void shared_layer(struct ex_rule_values *values, struct ex_text *text) {
   write_constant(text, "bound", odds);
 }
 
-/* As read_features in policy/policy_eenet.c: what the probabilities are read as follows
- * from how many features there may be. */
 static void scores(struct ex_rule_values *values, struct ex_text *text) {
-  enum { MOST_TOP = 8 };
-  const ex_policy *policy = values->policy;
   const struct ex_table *score = ex__value_table(values, "score");
-  int32_t n = policy->n_outputs, top = 0, features = n + 2;
-  if (n + 2 + policy->n_points - 1 > EX_MAX_FEATURES) {
-    top = n < MOST_TOP ? n : MOST_TOP;
-    features = top + 1;
-  }
-  ex__text_add(text, "enum { TOP = %d, PAST = %d };\n", (int)top,
-               (int)(EX_MAX_FEATURES - features));
+  int32_t n = values->policy->n_outputs;
+  struct ex_eenet_reads reads = ex__eenet_reads(values);
+  ex__text_add(text, "enum { TOP = %d, PAST = %d };\n", (int)reads.top, (int)reads.past);
   write_constant(text, "per_nat", n > 1 ? 1 / log(n) : 0);
   ex__text_add(text, "/* Of each exit, an intercept first. */\n");
   write_table(text, "scores", score, exits_before_last(values));
@@ -188,25 +170,11 @@ static void scores(struct ex_rule_values *values, struct ex_text *text) {
 
 /* ---- jumps ------------------------------------------------------------------ */
 
-static bool is_learned(struct ex_rule_values *values) {
-  return ex__value_is(values, "engine", "learned");
-}
-
-static bool by_probability(struct ex_rule_values *values) {
-  return is_learned(values) && ex__value_is(values, "measure", "confidence");
-}
-
 /* leaves_at[] of each exit but the last, and how far a jump goes. */
 static void write_measure(struct ex_rule_values *values, struct ex_text *text) {
-  const double largest_measure = 27.6; /* −log(1e-12), where the rule cuts it off */
-  double beta = ex__value_number(values, "beta"), leaves_at[EX_MAX_POINTS];
-  for (int32_t p = 0; p < exits_before_last(values); p++) {
-    double measure = beta * ex__value_of_exit(values, "normaliser", p, 1);
-    if (!by_probability(values))
-      leaves_at[p] = rounded_up(measure);
-    else
-      leaves_at[p] = measure > largest_measure ? 2 : rounded_up(1 - exp(-measure));
-  }
+  double leaves_at[EX_MAX_POINTS];
+  for (int32_t p = 0; p < exits_before_last(values); p++)
+    leaves_at[p] = rounded_up(ex__predictive_leaves_at(values, p));
   ex__text_add(text, "enum { FURTHEST = %d };\n", (int)ex__value_number(values, "rmax"));
   write_list(text, "leaves_at", leaves_at, exits_before_last(values));
 }
@@ -225,7 +193,7 @@ static void regressions(struct ex_rule_values *values, struct ex_text *text) {
   const struct ex_table *jump = ex__value_table(values, "jump");
   int32_t classes = values->policy->n_outputs, longest = jump->n_columns / N;
   write_measure(values, text);
-  ex__text_add(text, "enum { BY_PROBABILITY = %d };\n", (int)by_probability(values));
+  ex__text_add(text, "enum { BY_PROBABILITY = %d };\n", (int)ex__predictive_by_probability(values));
   write_constant(text, "wanted", log(ex__value_number(values, "beta")));
   ex__text_add(text, "static const float regressions[][%d][%d] = {\n", (int)longest, N);
   for (int32_t p = 0; p < jump->n_rows; p++)
@@ -238,11 +206,6 @@ static void regressions(struct ex_rule_values *values, struct ex_text *text) {
       ex__text_add(text, r == longest - 1 ? "}},\n" : "},\n");
     }
   ex__text_add(text, "};\n");
-}
-
-static bool is_routed(struct ex_rule_values *values) {
-  int32_t next = 1 + ex__n_confidences((int32_t)ex__value_number(values, "top"));
-  return ex__value_table(values, "gates")->n_columns > next;
 }
 
 /* Rows: the sum from which the gate fires, then weights. */
@@ -265,20 +228,6 @@ static void chains_of_gates(struct ex_rule_values *values, struct ex_text *text)
 
 /* ---- classes of interest ------------------------------------------------------ */
 
-static int32_t place_in(const struct ex_list *list, int32_t class) {
-  for (int32_t i = 0; i < list->n; i++)
-    if ((int32_t)list->value[i] == class) return i;
-  return -1;
-}
-
-/* Whether a class is in the set of an exit, as in policy/policy_classy.c. */
-static bool in_set(struct ex_rule_values *values, int32_t point, int32_t class) {
-  const struct ex_list *of_interest = ex__value_list(values, "classes");
-  const struct ex_list *from = ex__value_list(values, "from");
-  int32_t place = of_interest->n > 0 ? place_in(of_interest, class) : class;
-  return place >= 0 && (place >= from->n || point >= (int32_t)from->value[place]);
-}
-
 static void classes(struct ex_rule_values *values, struct ex_text *text) {
   const struct ex_list *column = ex__value_list(values, "column");
   struct ex_table least = *ex__value_table(values, "threshold");
@@ -286,9 +235,7 @@ static void classes(struct ex_rule_values *values, struct ex_text *text) {
   double below[EX_MAX_POINTS];
   for (int32_t p = 0; p < exits_before_last(values); p++) {
     for (int32_t i = 0; i < column->n; i++)
-      least.value[p][i] = in_set(values, p, (int32_t)column->value[i])
-                              ? rounded_up(least.value[p][i])
-                              : 2; /* more than any probability */
+      least.value[p][i] = rounded_up(ex__classy_leaves_at(values, p, (int32_t)column->value[i]));
     below[p] = refuses ? rounded_up(ex__value_of_exit(values, "refusal", p, 0)) : 0;
   }
   ex__text_add(text, "enum { COLUMNS = %d };\nstatic const int classes[COLUMNS] = {",
@@ -313,9 +260,9 @@ static const struct ex_export_rule rules[] = {
     {"lte", "rule_lte", shared_layer, NULL, false},
     {"window", "rule_window", windows, NULL, false},
     {"eenet", "rule_eenet", scores, NULL, false},
-    {"predictive", "rule_predictive_learned", regressions, is_learned, false},
+    {"predictive", "rule_predictive_learned", regressions, ex__predictive_learned, false},
     {"predictive", "rule_predictive", neighbours, NULL, false},
-    {"adaptive", "rule_adaptive_any", chains_of_gates, is_routed, false},
+    {"adaptive", "rule_adaptive_any", chains_of_gates, ex__adaptive_any, false},
     {"adaptive", "rule_adaptive", gates, NULL, false},
     {"latency-aware", "rule_max_probability", learned_thresholds, NULL, false},
     {"classy", "rule_classy", classes, NULL, false},
