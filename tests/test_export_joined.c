@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Networks that are no rows, as C: whole networks that were joined, of which a jump runs
+ * Networks that are no rows, as C and as ONNX: whole networks that were joined, of which a jump runs
  * one and not those before it, and one whose third exit does without the second stage.
  */
-#include "tests/export_bench.h"
+#include "tests/export_onnx_bench.h"
 #include "tests/joined_fixture.h"
 
 enum { N_INPUTS = 300 };
@@ -16,8 +16,8 @@ static ex_model *joined(void) {
   return model;
 }
 
-static struct bench bench_new(ex_model *model) {
-  return bench_of(model, export_inputs(model, N_INPUTS), bench_run_c);
+static struct bench bench_new(ex_model *model, bench_run *run) {
+  return bench_of(model, export_inputs(model, N_INPUTS), run);
 }
 
 static void check_logits(const float *got, const float *expected) {
@@ -59,7 +59,7 @@ static void check_jumps(const struct bench *bench, const uint32_t *runs) {
 
 static void what_is_jumped_over_does_not_run(void **state) {
   (void)state;
-  struct bench bench = bench_new(joined());
+  struct bench bench = bench_new(joined(), bench_run_c);
   uint32_t runs[EX_MAX_POINTS];
   for (int32_t p = 0; p < bench.model->net->n_points; p++)
     runs[p] = ex__net_bodies(bench.model->net, p);
@@ -88,12 +88,11 @@ static void choose_by_hand(const struct bench *bench) {
   assert_ok(ex__policy_set(&policy, "gates", gates, &err), &err);
   bench_usage(&policy, bench->trace, left);
   assert_true(left[0] > 80 && left[1] > 5 && left[2] > 80);
-  assert_int_equal(bench_run_c(bench, &policy), 0);
+  assert_int_equal(bench->run(bench, &policy), 0);
 }
 
-static void rules_choose_among_networks(void **state) {
-  (void)state;
-  struct bench bench = bench_new(joined());
+static void choose_among_networks(bench_run *run) {
+  struct bench bench = bench_new(joined(), run);
   assert_int_equal(bench.model->net->n_points, 3);
   choose_by_hand(&bench);
   bench_check_rule(&bench, "adaptive", "", 2);
@@ -102,15 +101,28 @@ static void rules_choose_among_networks(void **state) {
   bench_free(&bench);
 }
 
+static void rules_choose_among_networks(void **state) {
+  (void)state;
+  choose_among_networks(bench_run_c);
+  choose_among_networks(bench_run_onnx);
+}
+
+static void make_a_detour(bench_run *run) {
+  struct bench bench = bench_new(export_model_of(detour_net()), run);
+  bench_check_rule(&bench, "adaptive", "successors=any ", 2);
+  bench_check_rule(&bench, "jei", "", 2);
+  bench_free(&bench);
+}
+
 /* Who goes by way of the third exit runs the second body there, not later. */
 static void a_detour_finds_its_inputs(void **state) {
   (void)state;
   static const uint32_t runs[] = {1, 3, 7, 15};
-  struct bench bench = bench_new(export_model_of(detour_net()));
+  struct bench bench = bench_new(export_model_of(detour_net()), bench_run_c);
   check_jumps(&bench, runs);
-  bench_check_rule(&bench, "adaptive", "successors=any ", 2);
-  bench_check_rule(&bench, "jei", "", 2);
   bench_free(&bench);
+  make_a_detour(bench_run_c);
+  make_a_detour(bench_run_onnx);
 }
 
 int main(void) {

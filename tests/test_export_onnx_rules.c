@@ -1,76 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every exit rule as ONNX in the importer's evaluator beside the engine: for a batch on
- * many samples, for single inputs on some of them.
+ * Every exit rule as ONNX in the importer's evaluator beside the engine.
  */
-#include "tests/export_onnx_fixture.h"
+#include "export/export_onnx_walk.h"
+#include "tests/export_onnx_bench.h"
 #include "tests/export_rules.h"
-
-enum { N_SINGLE = 40 };
-
-static struct onnx_answer answers[N_SAMPLES];
-
-/* Returns how many left elsewhere. */
-static int32_t compare(const struct bench *bench, const ex_policy *policy, int32_t n) {
-  ex_engine *engine = export_engine(bench->model, policy);
-  int32_t near = 0;
-  float logits[64];
-  for (int32_t i = 0; i < n; i++) {
-    struct ex_result expected = {.logits = logits};
-    assert_int_equal(ex_engine_run(engine, bench->in.values + i * bench->in.features, &expected),
-                     EX_OK);
-    if (answers[i].exit == expected.exit) {
-      onnx_assert_answer(&answers[i], &expected, bench->model->net->n_outputs, policy->class->name);
-      continue;
-    }
-    near++;
-    if (!bench_is_near(policy, bench->trace, i))
-      fail_msg("%s: input %d left at exit %d; the engine says %d", policy->class->name, (int)i,
-               (int)answers[i].exit, (int)expected.exit);
-  }
-  ex_engine_free(engine);
-  return near;
-}
-
-static int32_t run_onnx(const struct bench *bench, const ex_policy *policy) {
-  const struct inputs *in = &bench->in;
-  ex_onnx *onnx = onnx_exported(bench->model, policy, EX_ONNX_FORM_BATCH);
-  onnx_run(onnx, bench->model->net, in->values, in->n, answers);
-  int32_t near = compare(bench, policy, in->n);
-  ex__onnx_free(onnx);
-  onnx = onnx_exported(bench->model, policy, EX_ONNX_FORM_SINGLE);
-  for (int32_t i = 0; i < N_SINGLE; i++)
-    onnx_run(onnx, bench->model->net, in->values + i * in->features, 1, &answers[i]);
-  near += compare(bench, policy, N_SINGLE);
-  ex__onnx_free(onnx);
-  return near;
-}
 
 static void told_exits(void **state) {
   (void)state;
-  rules_on_told_exits(run_onnx);
+  rules_on_told_exits(bench_run_onnx);
 }
 
 static void few_and_many(void **state) {
   (void)state;
-  rules_on_few_and_many(run_onnx);
+  rules_on_few_and_many(bench_run_onnx);
 }
 
 static void exits_that_fail(void **state) {
   (void)state;
-  rules_on_exits_that_fail(run_onnx);
+  rules_on_exits_that_fail(bench_run_onnx);
 }
 
 static void random_exits(void **state) {
   (void)state;
-  rules_on_random_exits(run_onnx);
+  rules_on_random_exits(bench_run_onnx);
+}
+
+/* Who adds a rule is told here that it cannot go out as yet. */
+static void none_is_missing(void **state) {
+  (void)state;
+  const struct ex_policy_class *class;
+  for (int32_t i = 0; (class = ex__policy_at(i)) != NULL; i++) {
+    struct ex_error err = {0};
+    ex_policy policy;
+    struct ex_rule_values values = {.policy = &policy};
+    const struct ex_onnx_rule *rule;
+    assert_ok(ex__policy_init(&policy, class->name, 4, 10, &err), &err);
+    enum ex_status status = ex__onnx_rule_find(&values, &rule, &err);
+    if (strcmp(class->name, "oracle") != 0)
+      assert_ok(status, &err);
+    else
+      assert_refused(status, EX_EUNSUPPORTED, &err, "must be one of max-probability, margin");
+  }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(told_exits),
-      cmocka_unit_test(few_and_many),
-      cmocka_unit_test(exits_that_fail),
+      cmocka_unit_test(none_is_missing), cmocka_unit_test(told_exits),
+      cmocka_unit_test(few_and_many),    cmocka_unit_test(exits_that_fail),
       cmocka_unit_test(random_exits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

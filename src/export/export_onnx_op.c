@@ -318,8 +318,7 @@ static enum ex_status write_normalise(const struct ex_onnx_step *step, const cha
 
 /* ----------------------------------------------------------------------------- */
 
-/* NULL: there is none. */
-static const struct ex_onnx_lowering *lowering_of(const char *op) {
+const struct ex_onnx_lowering *ex__onnx_lowering_of(const char *op) {
   const struct ex_onnx_lowering *const tables[] = {layers, ex__onnx_lower_rows};
   for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
     for (const struct ex_onnx_lowering *row = tables[t]; row->name != NULL; row++)
@@ -331,7 +330,7 @@ enum ex_status ex__onnx_step(const struct ex_onnx_step *step, int32_t id, const 
                              struct ex_error *err) {
   const char *op = step->node->op->name;
   if (strcmp(op, "normalise") == 0) return write_normalise(step, name, err);
-  const struct ex_onnx_lowering *row = lowering_of(op);
+  const struct ex_onnx_lowering *row = ex__onnx_lowering_of(op);
   if (row == NULL)
     return ex__fail(err, EX_EUNSUPPORTED, "node %d, operator %s: cannot be written as ONNX",
                     (int)id, op);

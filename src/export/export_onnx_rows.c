@@ -255,6 +255,13 @@ static const char *write_standardise(const struct ex_onnx_step *step, const char
   return ex__onnx_as_node(step, ex__onnx_node(graph, "Div", centred, deviation));
 }
 
+static const char *write_row_softmax(const struct ex_onnx_step *step, const char *onnx) {
+  const struct ex_row_softmax *attr = step->node->attr;
+  const char *value = ex__onnx_node(step->graph, onnx, in_groups(step, attr->size));
+  ex__onnx_set_int(step->graph, "axis", group_axis);
+  return ex__onnx_as_node(step, value);
+}
+
 /* ---- products and windows ----------------------------------------------------------- */
 
 static const char *write_matmul(const struct ex_onnx_step *step, const char *onnx) {
@@ -310,6 +317,7 @@ const struct ex_onnx_lowering ex__onnx_lower_rows[] = {
     {"reduce", NULL, write_reduce, NULL},
     {"matmul", "MatMul", write_matmul, NULL},
     {"standardise", NULL, write_standardise, NULL},
+    {"row_softmax", "Softmax", write_row_softmax, NULL},
     {"window_pool", NULL, write_window_pool, refuses_window_pool},
     {"confidence", "Concat", write_confidence, NULL},
     {.name = NULL},

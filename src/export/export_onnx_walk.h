@@ -72,6 +72,8 @@ struct ex_onnx_lowering {
 
 /* Of what imported networks are made of besides; the last has no name. */
 extern const struct ex_onnx_lowering ex__onnx_lower_rows[];
+/* Of any operator but `input` and `normalise`, which are no nodes by themselves; NULL: none. */
+const struct ex_onnx_lowering *ex__onnx_lowering_of(const char *op);
 
 /* Parameter or buffer `index` of the node as a constant of these dimensions. */
 const char *ex__onnx_tensor_as(const struct ex_onnx_step *step, int32_t index, int32_t rank,
