@@ -238,8 +238,12 @@ static void refusals(void **state) {
   assert_refused(ex__policy_set(&policy, "thresholds", "0.5,0.5", &err), EX_EINVAL, &err,
                  "thresholds has 2 numbers; must be one for all, or 3");
   assert_refused(ex__policy_set(&policy, "thresholds", "-1", &err), EX_EINVAL, &err, "[0, 2]");
+  assert_refused(ex__policy_assign(&policy, "thresholds", &err), EX_EINVAL, &err, "NAME=VALUE");
+  assert_refused(ex__policy_assign(&policy, "=1", &err), EX_EINVAL, &err, "NAME=VALUE");
   assert_refused(ex__policy_set(&policy, "knob", "1", &err), EX_EINVAL, &err, "unknown");
   assert_memory_equal(&policy, &before, sizeof policy);
+  assert_ok(ex__policy_assign(&policy, "thresholds=0.25", &err), &err);
+  assert_true(ex__policy_thresholds_of(&policy)->value[0] == 0.25);
   policy = made("fixed", 4, NULL, NULL);
   assert_refused(ex__policy_set(&policy, "exit", "4", &err), EX_EINVAL, &err, "in [-1, 3]");
   static const struct {

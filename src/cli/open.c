@@ -100,17 +100,6 @@ enum ex_status open_model_data(const ex_model *model, const char *data, ex_data 
   return status;
 }
 
-static enum ex_status set_values(ex_policy *policy, const struct assignments *set,
-                                 struct ex_error *err) {
-  for (int32_t i = 0; set != NULL && i < set->n; i++) {
-    const char *equals = strchr(set->text[i], '=');
-    char key[64];
-    snprintf(key, sizeof key, "%.*s", (int)(equals - set->text[i]), set->text[i]);
-    EX_TRY(ex__policy_set(policy, key, equals + 1, err));
-  }
-  return EX_OK;
-}
-
 enum ex_status open_policy(const ex_model *model, const char *name, const struct assignments *set,
                            ex_policy *out, struct ex_error *err) {
   const ex_net *net = model->net;
@@ -121,7 +110,9 @@ enum ex_status open_policy(const ex_model *model, const char *name, const struct
   else
     EX_TRY(ex__policy_init(out, name != NULL ? name : "max-probability", net->n_points,
                            net->n_outputs, err));
-  return set_values(out, set, err);
+  for (int32_t i = 0; set != NULL && i < set->n; i++)
+    EX_TRY(ex__policy_assign(out, set->text[i], err));
+  return EX_OK;
 }
 
 enum ex_status open_compiled(const ex_model *model, int32_t threads, ex_plan **plan,

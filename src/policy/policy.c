@@ -76,6 +76,17 @@ enum ex_status ex__policy_set(ex_policy *policy, const char *name, const char *t
   return EX_OK;
 }
 
+enum ex_status ex__policy_assign(ex_policy *policy, const char *text, struct ex_error *err) {
+  char name[64];
+  const char *equals = strchr(text, '=');
+  size_t n = equals != NULL ? (size_t)(equals - text) : 0;
+  if (n == 0 || n >= sizeof name)
+    return ex__fail(err, EX_EINVAL, "\"%.80s\"; must be NAME=VALUE", text);
+  memcpy(name, text, n);
+  name[n] = '\0';
+  return ex__policy_set(policy, name, equals + 1, err);
+}
+
 json_t *ex__policy_to_json(const ex_policy *policy) {
   json_t *values = ex__param_to_json(policy->class->params, policy->values);
   if (values == NULL) return NULL;

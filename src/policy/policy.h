@@ -179,6 +179,8 @@ enum ex_status ex__policy_from_json(const json_t *json, int32_t n_points, int32_
 /* Sets one value from text ("patience", "3"), as the command line does. */
 enum ex_status ex__policy_set(ex_policy *policy, const char *name, const char *text,
                               struct ex_error *err);
+/* The same from one text, "NAME=VALUE". */
+enum ex_status ex__policy_assign(ex_policy *policy, const char *text, struct ex_error *err);
 
 /* The first point after `point` (−1: none yet) whose head is to run: one that
  * the rule does not skip, or max_point, the last that is allowed. */

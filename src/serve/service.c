@@ -66,16 +66,8 @@ static enum ex_status choose_policy(const struct ex_served *served,
   else
     return ex__fail(err, EX_EINVAL,
                     "is not calibrated; run `exeunt calibrate`, or name a rule with --policy");
-  for (int32_t i = 0; i < options->n_set; i++) {
-    char key[64];
-    const char *equals = strchr(options->set[i], '=');
-    size_t n = equals != NULL ? (size_t)(equals - options->set[i]) : 0;
-    if (n == 0 || n >= sizeof key)
-      return ex__fail(err, EX_EINVAL, "\"%.80s\"; must be KEY=VALUE", options->set[i]);
-    memcpy(key, options->set[i], n);
-    key[n] = '\0';
-    EX_TRY(ex__policy_set(policy, key, equals + 1, err));
-  }
+  for (int32_t i = 0; i < options->n_set; i++)
+    EX_TRY(ex__policy_assign(policy, options->set[i], err));
   return EX_OK;
 }
 
