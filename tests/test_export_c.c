@@ -18,6 +18,10 @@
   " \"channels\": [6, 6, 6, 6, 8, 8, 8, 10, 10, 10]," \
   " \"pool-after\": [4, 7, 10], \"shares\": [0.3, 0.6]}"
 
+#define ALEXNET                                                               \
+  "{\"architecture\": \"branchynet_alexnet\", \"channels\": [8, 8, 8, 8, 8]," \
+  " \"hidden\": [16, 16]}"
+
 static const struct ex_shape gray = {3, {1, 28, 28}}, colour = {3, {3, 32, 32}};
 
 static void assert_close(const float *got, const float *expected, int32_t n) {
@@ -131,10 +135,7 @@ static void sdn(void **state) {
 
 static void alexnet(void **state) {
   (void)state;
-  check_net(export_model("{\"architecture\": \"branchynet_alexnet\", \"channels\": [8, 8, 8, 8, 8],"
-                         " \"hidden\": [16, 16]}",
-                         &colour),
-            "entropy", 60);
+  check_net(export_model(ALEXNET, &colour), "entropy", 60);
 }
 
 /* ---- what the zoo lacks ------------------------------------------------------ */
@@ -173,28 +174,28 @@ static int32_t odd_head(ex_builder *b, int32_t x, int32_t earlier) {
   return output;
 }
 
-/* `whole`: with softmax and sigmoid, and a head that reads an earlier: float alone. */
-static ex_model *odd_model(bool whole) {
+/* `linked`: with a head that reads an earlier: float alone. */
+static ex_model *odd_model(bool smooth, bool linked) {
   struct ex_error err = {0};
   ex_builder *b;
   ex_net *net;
   assert_ok(ex__builder_new(&(struct ex_shape){3, {2, 17, 15}}, 10, &b, &err), &err);
   ex__builder_stage(b);
-  int32_t x = odd_body(b, ex__builder_input(b), whole);
+  int32_t x = odd_body(b, ex__builder_input(b), smooth);
   int32_t first = odd_head(b, x, -1);
   ex__builder_stage(b);
   x = op(b, "dropout", &(struct ex_dropout){0.5}, ex__builder_conv(b, "next", x, 6, 3, 1, 1, true));
   odd_head(b, ex__builder_relu(b, x), -1);
   ex__builder_stage(b);
   x = op(b, "max_pool", &(struct ex_pool){3, 2, 1, 1, 0}, x);
-  odd_head(b, x, whole ? first : -1);
+  odd_head(b, x, linked ? first : -1);
   assert_ok(ex__builder_finish(b, 4, &net, &err), &err);
   return export_model_of(net);
 }
 
 static void odd_layers(void **state) {
   (void)state;
-  check_net(odd_model(true), "max-probability", 200);
+  check_net(odd_model(true, true), "max-probability", 200);
 }
 
 /* Additions that a convolution takes in and that it may not, over its input and not. */
@@ -304,7 +305,9 @@ static void int8_networks(void **state) {
   check_int8(export_model(RESIDUAL, &gray), 0.05);
   check_int8(export_model(MSDNET, &colour), 0.05);
   check_int8(export_model(SDN, &gray), 0.05);
-  check_int8(odd_model(false), 0.05);
+  check_int8(odd_model(false, false), 0.05);
+  check_int8(odd_model(true, false), 0.05);
+  check_int8(export_model(ALEXNET, &colour), 0.05);
   check_int8(sums_model(), 0.05);
 }
 
@@ -312,14 +315,14 @@ static void int8_is_refused_where_it_cannot_be(void **state) {
   (void)state;
   struct ex_error err = {0};
   struct ex_text source = {0}, header = {0};
-  ex_model *model = odd_model(true);
+  ex_model *model = odd_model(true, true);
   struct inputs in = export_inputs(model, 1);
   ex_policy policy = export_policy(model, "fixed");
   struct ex_export_c job = {.model = model, .policy = &policy, .name = "net", .int8 = true};
   assert_refused(ex__export_c(&job, &source, &header, &err), EX_EUNSUPPORTED, &err,
-                 "operator softmax: cannot be written as C in int8");
+                 "exit 0: its head ends otherwise than in a linear layer that nobody");
   ex_model_free(model);
-  model = odd_model(false);
+  model = odd_model(false, false);
   job.model = model;
   assert_refused(ex__export_c(&job, &source, &header, &err), EX_EINVAL, &err, "int8: 0 samples");
   ex_model_free(model);
@@ -365,7 +368,7 @@ static void with_bands(ex_model *model) {
 static void rules_without_thresholds(void **state) {
   (void)state;
   struct ex_error err = {0};
-  ex_model *model = odd_model(true);
+  ex_model *model = odd_model(true, true);
   ex_policy policy = export_policy(model, "patience");
   assert_ok(ex__policy_set(&policy, "patience", "1", &err), &err);
   with_policy(model, &policy, 10);
@@ -384,7 +387,7 @@ static void rules_without_thresholds(void **state) {
 
 static void transforms(void **state) {
   (void)state;
-  ex_model *model = odd_model(true);
+  ex_model *model = odd_model(true, true);
   struct ex_transform *transform = &model->net->transform;
   const struct ex_list temperatures = {3, {0.5, 2, 1.5}};
   ex__transform_set_temperatures(transform, &temperatures);
@@ -408,6 +411,53 @@ static void transforms(void **state) {
   ex_model_free(model);
 }
 
+/* ---- labels ------------------------------------------------------------------ */
+
+/* The compiler reads the labels that the model has, whatever is in them. */
+static void labels_are_those_of_the_model(void **state) {
+  (void)state;
+  static const char *const odd[] = {"a \"bag\"",
+                                    "back\\slash",
+                                    "two\nlines",
+                                    "na\xc3\xafve",
+                                    "?\?/ */ //",
+                                    "",
+                                    "9",
+                                    "\001"
+                                    "7",
+                                    "%s",
+                                    "last"};
+  ex_model *plain = odd_model(true, true), *model;
+  struct ex_error err = {0};
+  assert_ok(ex__model_new(plain->net, &plain->preprocess, odd, &model, &err), &err);
+  ex_policy policy = export_policy(model, "fixed");
+  const struct ex_export_c job = {.model = model, .policy = &policy, .name = "net"};
+  struct exported exported = export_compile(&job);
+  char command[512], path[96];
+  snprintf(path, sizeof path, "%s/labels.c", exported.folder);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fputs("#include \"net.h\"\nextern const char *const labels[];\n"
+        "const char *const labels[] = NET_LABELS;\n",
+        file);
+  assert_int_equal(fclose(file), 0);
+  snprintf(command, sizeof command,
+           "cc -std=c99 -Wall -Wextra -Wpedantic -Werror -shared -fPIC -o %s/labels.so %s",
+           exported.folder, path);
+  assert_int_equal(system(command), 0);
+  snprintf(path, sizeof path, "%s/labels.so", exported.folder);
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  assert_non_null(library);
+  const char *const *labels = dlsym(library, "labels");
+  assert_non_null(labels);
+  for (int32_t c = 0; c < 10; c++) assert_string_equal(labels[c], odd[c]);
+  dlclose(library);
+  export_close(&exported);
+  plain->net = NULL; /* which `model` has taken */
+  ex_model_free(plain);
+  ex_model_free(model);
+}
+
 /* ---- refusals ---------------------------------------------------------------- */
 
 static void refuses(const ex_model *model, const ex_policy *policy, const char *name,
@@ -422,7 +472,7 @@ static void refuses(const ex_model *model, const ex_policy *policy, const char *
 
 static void what_cannot_be_written_is_named(void **state) {
   (void)state;
-  ex_model *model = odd_model(true);
+  ex_model *model = odd_model(true, true);
   ex_policy policy = export_policy(model, "oracle");
   refuses(model, &policy, "net", EX_EUNSUPPORTED,
           "exit rule oracle cannot be written as C; must be one of max-probability, margin");
@@ -465,6 +515,7 @@ int main(void) {
       cmocka_unit_test(memory_is_used_again),
       cmocka_unit_test(int8_networks),
       cmocka_unit_test(int8_is_refused_where_it_cannot_be),
+      cmocka_unit_test(labels_are_those_of_the_model),
       cmocka_unit_test(what_cannot_be_written_is_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,8 +6,13 @@
 #include <math.h>
 
 #include "export/kernels/answer.h"
+#include "export/kernels/int8_lrn.h"
 #include "export/kernels/int8_requantise.h"
+#include "export/kernels/int8_softmax.h"
+#include "export/kernels/int8_table.h"
+#include "export/kernels/kernel_largest.h"
 #include "export/kernels/kernel_logarithm.h"
+#include "export/kernels/kernel_logistic.h"
 #include "export/kernels/kernel_span.h"
 #include "tests/testing.h"
 
@@ -76,6 +81,79 @@ static void spans_stay_inside(void **state) {
   assert_true(span.first >= span.end);
 }
 
+static void the_largest_fall(void **state) {
+  (void)state;
+  const float z[] = {1, 5, -2, 5, 3};
+  float most[6];
+  largest(z, 5, 3, most);
+  assert_true(most[0] == 5 && most[1] == 5 && most[2] == 3);
+  largest(z, 5, 6, most);
+  assert_true(most[4] == -2 && most[5] < -1e38f);
+  largest(z, 1, 1, most);
+  assert_true(most[0] == 1);
+}
+
+static void logistic_is_within_its_bound(void **state) {
+  (void)state;
+  for (float x = -86; x < 90; x += 0.0371f) {
+    double exact = 1 / (1 + exp(-(double)x));
+    if (!(fabs((double)logistic(x) - exact) <= 4e-7 * exact)) fail_msg("at %g", (double)x);
+  }
+  assert_true(logistic(INFINITY) == 1 && logistic(-INFINITY) == 0);
+}
+
+static void floats_become_the_nearest_of_8_bits(void **state) {
+  (void)state;
+  assert_int_equal(nearest(2.5f, 1), 4);
+  assert_int_equal(nearest(-2.5f, 0), -3);
+  assert_int_equal(nearest(2.4f, -3), -1);
+  assert_int_equal(nearest(1e30f, 0), 127);
+  assert_int_equal(nearest(-1e30f, 5), -128);
+  assert_int_equal(nearest(126.9f, 0), 127);
+  assert_int_equal(nearest(-127.9f, 0), -128);
+}
+
+/* Inputs of unit 1/16 and zero 3, outputs of unit 1/64 and zero -5. */
+static void normalising_in_8_bits_is_that_of_reals(void **state) {
+  (void)state;
+  const int8_t in[] = {-128, 127, 3, 40, -60, 9};
+  int8_t out[6];
+  const struct lrn layer = {2, 3, 3, 3, -5, 0.5f / 3 / 256, 0.75f, 2, 4};
+  lrn(&layer, in, out);
+  for (int p = 0; p < 2; p++)
+    for (int c = 0; c < 3; c++) {
+      double sum = 0, own = (in[p * 3 + c] - 3) / 16.0;
+      for (int i = c > 0 ? c - 1 : 0; i <= c + 1 && i < 3; i++)
+        sum += pow((in[p * 3 + i] - 3) / 16.0, 2);
+      double exact = fmin(fmax(own * pow(2 + 0.5 / 3 * sum, -0.75) * 64 - 5, -128), 127);
+      assert_true(fabs(out[p * 3 + c] - exact) < 0.501);
+    }
+}
+
+/* Inputs of unit 1/16, outputs of unit 1/255 and zero -128; in place. */
+static void softmax_in_8_bits_is_that_of_reals(void **state) {
+  (void)state;
+  const int8_t in[] = {-128, 127, 100, 96, 0, 0, 0, -1};
+  int8_t out[8];
+  memcpy(out, in, sizeof in);
+  softmax(&(struct softmax){2, 4, -128, 1.0f / 16, 255}, out, out);
+  for (int p = 0; p < 2; p++) {
+    double sum = 0;
+    for (int i = 0; i < 4; i++) sum += exp(in[p * 4 + i] / 16.0);
+    for (int i = 0; i < 4; i++)
+      assert_true(fabs(out[p * 4 + i] - (exp(in[p * 4 + i] / 16.0) / sum * 255 - 128)) < 0.501);
+  }
+}
+
+static void tables_begin_at_the_least(void **state) {
+  (void)state;
+  const int8_t in[] = {-128, 0, 127};
+  int8_t table[256], out[3];
+  for (int i = 0; i < 256; i++) table[i] = (int8_t)(127 - i);
+  look_up(table, in, out, 3);
+  assert_true(out[0] == 127 && out[1] == -1 && out[2] == -128);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(exponential_is_within_its_bound),
@@ -83,6 +161,12 @@ int main(void) {
       cmocka_unit_test(sums_round_to_the_nearest),
       cmocka_unit_test(answers_are_those_of_the_task),
       cmocka_unit_test(spans_stay_inside),
+      cmocka_unit_test(the_largest_fall),
+      cmocka_unit_test(logistic_is_within_its_bound),
+      cmocka_unit_test(floats_become_the_nearest_of_8_bits),
+      cmocka_unit_test(normalising_in_8_bits_is_that_of_reals),
+      cmocka_unit_test(softmax_in_8_bits_is_that_of_reals),
+      cmocka_unit_test(tables_begin_at_the_least),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,32 @@ static void write_shape(const struct ex_shape *shape, struct ex_text *text) {
   for (int32_t i = 0; i < shape->rank; i++) ex__text_add(text, "[%d]", (int)shape->dim[i]);
 }
 
+/* As it stands between quotes in C: labels come from files, with whatever is in them. */
+static void write_quoted(const char *label, struct ex_text *text) {
+  ex__text_add(text, "\"");
+  for (; *label != '\0'; label++) {
+    unsigned char byte = (unsigned char)*label;
+    if (byte < ' ' || byte > '~')
+      ex__text_add(text, "\\%03o", (unsigned)byte);
+    else
+      ex__text_add(text, strchr("\"\\?", byte) != NULL ? "\\%c" : "%c", byte);
+  }
+  ex__text_add(text, "\"");
+}
+
+/* A macro costs a device nothing that does not use it. */
+static void write_labels(const struct ex_export_plan *plan, struct ex_text *text) {
+  write(plan,
+        "\n/* Labels of the classes: static const char *const labels[] = ^_LABELS; */\n"
+        "#define ^_LABELS \\\n  {",
+        text);
+  for (int32_t c = 0; c < plan->net->n_outputs; c++) {
+    ex__text_add(text, c == 0 ? "" : c % 5 == 0 ? ", \\\n   " : ", ");
+    write_quoted(plan->job->model->labels[c], text);
+  }
+  ex__text_add(text, "}\n");
+}
+
 static const char intro[] =
     "/* @.h: a network that answers early, written by exeunt; @.c holds it.\n"
     " *\n"
@@ -94,6 +120,7 @@ void ex__header_write(const struct ex_export_plan *plan, const int64_t *bytes,
   define(plan, "WORK", -1, plan->work[net->n_points - 1], text);
   ex__text_add(text, "\n/* Bytes of the constants of each stage, its head included. */\n");
   for (int32_t s = 0; s < net->n_stages; s++) define(plan, "STAGE_BYTES_", s, bytes[s], text);
+  write_labels(plan, text);
   ex__text_add(text, "\n");
   write(plan, calls, text);
 }

@@ -110,6 +110,26 @@ static void sigmoid_call(struct ex_writer *writer, const struct ex_layer_step *s
   ex__text_add(writer->text, ", %d);\n", count_of(step));
 }
 
+/* What each of the 256 numbers becomes. */
+static void sigmoid_int8_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  const struct ex_quantum *in = &ex__layer_in(writer->plan, step, 0)->quantum;
+  const struct ex_quantum *out = &ex__layer_out(writer->plan, step)->quantum;
+  int64_t table[256];
+  for (int32_t i = 0; i < 256; i++) {
+    double x = in->scale * (i - 128 - in->zero);
+    table[i] = ex__quantum_store(out, 1 / (1 + exp(-x)));
+  }
+  ex__write_integers(writer, step, "int8_t", "table", table, 256, 1);
+}
+
+static void sigmoid_int8_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  ex__text_add(writer->text, "  look_up(%s_table, ", step->name);
+  ex__write_place(writer, step->in[0]);
+  ex__text_add(writer->text, ", ");
+  ex__write_place(writer, step->out);
+  ex__text_add(writer->text, ", %d);\n", count_of(step));
+}
+
 static enum ex_status check_add(const struct ex_export_plan *plan, const struct ex_layer_step *step,
                                 struct ex_error *err) {
   (void)plan;
@@ -173,20 +193,57 @@ static void softmax_call(struct ex_writer *writer, const struct ex_layer_step *s
   ex__text_add(writer->text, ", %d, %d);\n", pixels_of(step), channels_of(step));
 }
 
-static void lrn_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+static void softmax_int8_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  const struct ex_quantum *in = &ex__layer_in(writer->plan, step, 0)->quantum;
+  const struct ex_quantum *out = &ex__layer_out(writer->plan, step)->quantum;
+  struct ex_text numbers = {0};
+  ex__text_add(&numbers, ".in_unit = ");
+  ex__write_float(&numbers, in->scale);
+  ex__text_add(&numbers, ", .per_unit = ");
+  ex__write_float(&numbers, 1 / out->scale);
+  writer->text->failed |= numbers.failed;
+  ex__write_layer(writer, step, "softmax", ".pixels = %d, .channels = %d, .out_zero = %d,\n    %s",
+                  pixels_of(step), channels_of(step), (int)out->zero,
+                  numbers.data != NULL ? numbers.data : "");
+  ex__text_clear(&numbers);
+}
+
+static void softmax_int8_call(struct ex_writer *writer, const struct ex_layer_step *step) {
+  ex__write_call(writer, step, "softmax");
+}
+
+/* `square`: of one unit of the input, which the sum of squares is in. */
+static void write_lrn(struct ex_writer *writer, const struct ex_layer_step *step, double square,
+                      const char *more) {
   const struct ex_lrn *attr = step->node->attr;
   struct ex_text numbers = {0};
   ex__text_add(&numbers, ".alpha = ");
-  ex__write_float(&numbers, attr->alpha / attr->size);
+  ex__write_float(&numbers, attr->alpha / attr->size * square);
   ex__text_add(&numbers, ", .beta = ");
   ex__write_float(&numbers, attr->beta);
   ex__text_add(&numbers, ", .k = ");
   ex__write_float(&numbers, attr->k);
   writer->text->failed |= numbers.failed;
-  ex__write_layer(writer, step, "lrn", ".pixels = %d, .channels = %d, .size = %d,\n    %s",
+  ex__write_layer(writer, step, "lrn", ".pixels = %d, .channels = %d, .size = %d,\n    %s%s",
                   pixels_of(step), channels_of(step), (int)attr->size,
-                  numbers.data != NULL ? numbers.data : "");
+                  numbers.data != NULL ? numbers.data : "", more);
   ex__text_clear(&numbers);
+}
+
+static void lrn_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  write_lrn(writer, step, 1, "");
+}
+
+static void lrn_int8_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
+  const struct ex_quantum *in = &ex__layer_in(writer->plan, step, 0)->quantum;
+  const struct ex_quantum *out = &ex__layer_out(writer->plan, step)->quantum;
+  struct ex_text more = {0};
+  ex__text_add(&more, ",\n    .in_zero = %d, .out_zero = %d, .per_unit = ", (int)in->zero,
+               (int)out->zero);
+  ex__write_float(&more, in->scale / out->scale);
+  writer->text->failed |= more.failed;
+  write_lrn(writer, step, in->scale * in->scale, more.data != NULL ? more.data : "");
+  ex__text_clear(&more);
 }
 
 static void lrn_call(struct ex_writer *writer, const struct ex_layer_step *step) {
@@ -249,15 +306,18 @@ const struct ex_layer ex__layer_softmax = {
     .op = "softmax",
     .flags = EX_LAYER_IN_PLACE,
     .form[EX_FLOAT] = {"float_softmax", NULL, softmax_call},
+    .form[EX_INT8] = {"int8_softmax", softmax_int8_constants, softmax_int8_call},
 };
 const struct ex_layer ex__layer_sigmoid = {
     .op = "sigmoid",
     .flags = EX_LAYER_IN_PLACE,
     .form[EX_FLOAT] = {"float_sigmoid", NULL, sigmoid_call},
+    .form[EX_INT8] = {"int8_table", sigmoid_int8_constants, sigmoid_int8_call},
 };
 const struct ex_layer ex__layer_lrn = {
     .op = "lrn",
     .form[EX_FLOAT] = {"float_lrn", lrn_constants, lrn_call},
+    .form[EX_INT8] = {"int8_lrn", lrn_int8_constants, lrn_call},
 };
 const struct ex_layer ex__layer_normalise = {
     .op = "normalise",

@@ -5,18 +5,12 @@
 #ifndef EX_EXPORT_KERNELS_FLOAT_LRN_H
 #define EX_EXPORT_KERNELS_FLOAT_LRN_H
 
-#include "export/kernels/kernel_logarithm.h"
+#include "export/kernels/kernel_power.h"
 
 struct lrn {
   int pixels, channels, size;
   float alpha, beta, k; /* alpha: over the size already */
 };
-
-/* base^−beta, base > 0 */
-static float lrn_power(float base, float beta) {
-  const float exponent = -beta * logarithm(base);
-  return exponent > 0 ? 1 / exponential(-exponent) : exponential(exponent);
-}
 
 /* in and out [pixels][channels], not the same */
 static void lrn(const struct lrn *l, const float *in, float *out) {
