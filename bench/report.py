@@ -28,7 +28,9 @@ clients the 99th percentile is that of a saturated server. Figures are median [m
 the rounds; a ratio is the rule's figure over full depth's in the same round. *work*: multiply-adds
 spent, of those that full depth would have spent, as the server counts them. Before timing, both
 servers answered as `exeunt predict` does; every request was answered. The models were trained
-briefly, on 1,000 images of each class, and calibrated for at most 0.5 points of accuracy lost.
+briefly, on 1,000 images of each class, and calibrated for at most 0.5 points of accuracy lost. Where other processes
+were busy, figures are below what the machine can do alone and their range is wide; the ratios, of
+neighbours in time, suffer less.
 """
 NOTES = """\
 Networks: B-LeNet as in the paper (2 exits); ResNet-18 for 32×32 with an exit after each of its
