@@ -30,8 +30,8 @@ static void read_uses(struct walk *walk, int32_t n) {
 
 /* Whether the one node that reads the value may be fused with the one that makes it. */
 static bool fused_on(const struct walk *walk, int32_t value) {
-  static const char *const fusing[] = {"batch_norm", "relu", "gelu",   "sigmoid",
-                                       "add",        "mul",  "dropout"};
+  static const char *const fusing[] = {"batch_norm", "relu", "gelu",    "sigmoid",
+                                       "add",        "mul",  "dropout", "arithmetic"};
   if (walk->n_readers[value] != 1) return false;
   const char *reader = ex__graph_node(walk->net->graph, walk->last_read[value])->op->name;
   for (size_t i = 0; i < sizeof fusing / sizeof *fusing; i++)

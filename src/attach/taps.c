@@ -18,6 +18,56 @@ int64_t ex__tap_macs(const struct ex_tap *tap, int32_t n_outputs) {
   return hidden > 0 ? hidden * (features + n_outputs) : features * n_outputs;
 }
 
+/* Of each feature. */
+static int32_t n_means(const struct ex_tap *tap, int32_t side) {
+  return tap->rows ? side : side * side;
+}
+
+static bool is_op(const struct ex_node *node, const char *name) {
+  return strcmp(node->op->name, name) == 0;
+}
+
+/* Additions and functions of single elements leave dimensions what they are. */
+static bool keeps_places(const struct ex_node *node) {
+  static const char *const ops[] = {"add", "mul", "arithmetic", "function", "gelu", "relu"};
+  for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+    if (is_op(node, ops[i])) return true;
+  return false;
+}
+
+/* Whether a standardised value goes on with a scale for each number of its rows: layer
+ * normalisation. Instance normalisation has one for each row. */
+static bool is_scaled_by_column(const ex_net *net, int32_t value, int32_t width) {
+  const struct ex_standardise *norm = ex__graph_node(net->graph, value)->attr;
+  for (int32_t id = value + 1; norm->size == width && id < ex__graph_n_nodes(net->graph); id++) {
+    const struct ex_node *node = ex__graph_node(net->graph, id);
+    const struct ex_arithmetic *attr = node->attr;
+    if (is_op(node, "arithmetic") && node->n_in == 1 && node->in[0] == value)
+      return attr->second_steps.value[attr->second_steps.n - 1] == 1;
+  }
+  return false;
+}
+
+/* Whether the last dimension of a value holds its features, as an encoder's tokens have it, and
+ * not the first, as images do. Nothing says so but what is done to it: by the layer that made it,
+ * or one that reads it. */
+static bool lies_in_rows(const ex_net *net, int32_t value) {
+  const struct ex_node *maker = ex__graph_node(net->graph, value);
+  if (maker->shape.rank != 3) return false;
+  int32_t width = maker->shape.dim[2];
+  while (keeps_places(maker)) maker = ex__graph_node(net->graph, maker->in[maker->n_in - 1]);
+  if (is_op(maker, "matmul") && ((const struct ex_matmul *)maker->attr)->columns == width)
+    return true;
+  for (int32_t id = value + 1; id < ex__graph_n_nodes(net->graph); id++) {
+    const struct ex_node *node = ex__graph_node(net->graph, id);
+    if (node->n_in == 0 || node->in[0] != value) continue;
+    if (is_op(node, "matmul") && ((const struct ex_matmul *)node->attr)->depth == width)
+      return true;
+    if (is_op(node, "standardise") && is_scaled_by_column(net, id, width)) return true;
+  }
+  return false;
+}
+
 struct ex_tap ex__tap_sized(const ex_net *net, const struct ex_cut *cut, double share) {
   static const int32_t sides[] = {4, 3, 2, 1}, hidden[] = {128, 64, 32, 0};
   enum { MOST_FEATURES = 256 }; /* kept of every sample while heads are trained */
@@ -25,11 +75,16 @@ struct ex_tap ex__tap_sized(const ex_net *net, const struct ex_cut *cut, double 
   struct ex_tap tap = {.value = cut->value, .macs = cut->macs, .features = shape->dim[0]};
   if (shape->rank == 3) {
     int32_t i = 0, least = shape->dim[1] < shape->dim[2] ? shape->dim[1] : shape->dim[2];
+    tap.rows = lies_in_rows(net, cut->value);
+    if (tap.rows) {
+      least = shape->dim[0];
+      tap.features = shape->dim[2];
+    }
     while (sides[i] > 1 &&
-           (sides[i] > least || (int64_t)shape->dim[0] * sides[i] * sides[i] > MOST_FEATURES))
+           (sides[i] > least || (int64_t)tap.features * n_means(&tap, sides[i]) > MOST_FEATURES))
       i++;
     tap.side = sides[i];
-    tap.features = shape->dim[0] * tap.side * tap.side;
+    tap.features *= n_means(&tap, tap.side);
   }
   for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) {
     tap.hidden = hidden[i];
@@ -184,12 +239,23 @@ static enum ex_status add_op(ex_graph *graph, const char *op, const void *attr, 
   return ex__graph_add(graph, op, NULL, attr, value, 1, value, err);
 }
 
+/* [rows][1][features] or [a][b][features], as [features][1][rows]. */
+static enum ex_status turn_rows(ex_graph *graph, int32_t *value, struct ex_error *err) {
+  const struct ex_shape *shape = &ex__graph_node(graph, *value)->shape;
+  double features = shape->dim[2], rows = (double)shape->dim[0] * shape->dim[1];
+  const struct ex_view turned = {.shape = {3, {features, 1, rows}},
+                                 .dims = {2, {features, rows}},
+                                 .steps = {2, {1, features}}};
+  return add_op(graph, "view", &turned, value, err);
+}
+
 static enum ex_status add_features(ex_graph *graph, const struct ex_tap *tap, int32_t *value,
                                    struct ex_error *err) {
-  const struct ex_adaptive_pool pool = {tap->side, tap->side, 0};
+  const struct ex_adaptive_pool pool = {tap->rows ? 1 : tap->side, tap->side, 0};
   const struct ex_reshape flat = {{1, {tap->features}}};
   *value = tap->value;
   if (tap->side == 0) return EX_OK;
+  if (tap->rows) EX_TRY(turn_rows(graph, value, err));
   if (tap->side == 1) return add_op(graph, "global_avg_pool", NULL, value, err);
   EX_TRY(add_op(graph, "adaptive_pool", &pool, value, err));
   return add_op(graph, "reshape", &flat, value, err);

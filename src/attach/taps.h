@@ -17,9 +17,10 @@
 enum { EX_MAX_TAPS = EX_MAX_POINTS - 1 };
 
 struct ex_tap {
-  int32_t value;    /* a cut of the net */
-  int64_t macs;     /* of the bodies up to it */
-  int32_t side;     /* pooled to side × side; 0: of rank 1, read as it is */
+  int32_t value; /* a cut of the net */
+  int64_t macs;  /* of the bodies up to it */
+  int32_t side;  /* pooled to side × side; 0: of rank 1, read as it is */
+  bool rows;     /* features are the last dimension, not channels: pooled to `side` means of rows */
   int32_t features; /* that the head reads */
   int32_t hidden;   /* units of its hidden layer; 0: none */
 };
