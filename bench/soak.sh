@@ -7,6 +7,10 @@
 # model is loaded anew every twenty seconds, and drained at the end. With EXEUNT set
 # to a build under AddressSanitizer or ThreadSanitizer it is that which is held.
 # SERVE_OPTIONS are the server's. Ends with status 1 where anything was wrong.
+#
+# With UPTO set to the number of an exit it is a device that is held, before a server
+# that goes on behind that exit and is killed and started again every twenty seconds;
+# what the device answered alone meanwhile is counted apart.
 set -eu
 model=$(realpath "$1")
 seconds=${2:-600}
@@ -14,7 +18,7 @@ exeunt=${EXEUNT:-$(dirname "$0")/../build/exeunt}
 images=/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz
 work=$(mktemp -d)
 server=
-trap 'kill "$server" "$reloading" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'kill "$server" "$reloading" $(cat "$work/far.pid" 2>/dev/null) 2>/dev/null || true; rm -rf "$work"' EXIT
 reloading=
 
 zcat "$images" | tail -c +17 | head -c $((784 * 1000)) >"$work/images" || true
@@ -33,7 +37,7 @@ local expected = {}
 for line in io.lines("$work/labels") do expected[#expected + 1] = tonumber(line) end
 wrk.method = "POST"
 local sent = 0
-right, wrong, refused, told, missed = 0, 0, 0, 0, 0
+right, wrong, refused, told, missed, alone = 0, 0, 0, 0, 0, 0
 local threads = {}
 function setup(thread) threads[#threads + 1] = thread end
 function request()
@@ -51,12 +55,13 @@ function response(status, headers, body)
   if status == 503 then refused = refused + 1 return end
   local i, label = body:match('"id": *"(%d+)"'), body:match('"data": *%[(%d+)%]')
   if status ~= 200 or not i or not label then missed = missed + 1
+  elseif body:match('"alone":1') then alone = alone + 1
   elseif expected[tonumber(i) + 1] == tonumber(label) then right = right + 1
   else wrong = wrong + 1 end
 end
 function done()
   local sum = {}
-  for _, name in ipairs({"right", "wrong", "refused", "told", "missed"}) do
+  for _, name in ipairs({"right", "wrong", "refused", "alone", "told", "missed"}) do
     local n = 0
     for _, thread in ipairs(threads) do n = n + (thread:get(name) or 0) end
     sum[#sum + 1] = name .. " " .. n
@@ -65,6 +70,21 @@ function done()
 end
 LUA
 
+far() { # PORT: the server behind the cut
+  "$exeunt" serve "m=$model" --port "$1" --drift-window 0 >"$work/far.out" 2>>"$work/far.err" &
+  echo $! >"$work/far.pid"
+  until grep -q '^serving' "$work/far.out"; do
+    kill -0 "$(cat "$work/far.pid")" || { cat "$work/far.err"; exit 1; }
+    sleep 0.1
+  done
+}
+if [ -n "${UPTO:-}" ]; then
+  far 0
+  far_port=$(sed -n 's|.*:\([0-9]*\)/$|\1|p' "$work/far.out")
+  SERVE_OPTIONS="${SERVE_OPTIONS:-} --upto $UPTO --cut float32 --upstream http://127.0.0.1:$far_port"
+fi
+
+: >"$work/out"
 # Word splitting of SERVE_OPTIONS is wanted.
 # shellcheck disable=SC2086
 "$exeunt" serve "m=$model" --port 0 --drift-window 0 ${SERVE_OPTIONS:-} >"$work/out" 2>"$work/err" &
@@ -79,6 +99,11 @@ memory() { awk '/VmRSS/ { printf "%d", $2 / 1024 }' "/proc/$server/status"; }
 (
   while sleep 20; do
     kill -HUP $server
+    if [ -n "${UPTO:-}" ]; then
+      kill -KILL "$(cat "$work/far.pid")"
+      sleep 2
+      far "$far_port"
+    fi
     echo "$(memory) MB" >>"$work/memory"
   done
 ) &

@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "tests/serve_fixture.h"
@@ -279,6 +280,60 @@ static void a_link_that_is_down_costs_nothing(void **state) {
   served_free(&s);
 }
 
+struct counted_call {
+  struct ex_uplink_call call; /* first */
+  atomic_int *ends;           /* [EX_UPLINK_ENDS] */
+};
+
+static void count_end(struct ex_uplink_call *call, enum ex_uplink_end end, const char *reply,
+                      size_t size) {
+  (void)reply, (void)size;
+  atomic_fetch_add(&((struct counted_call *)call)->ends[end], 1);
+}
+
+static void send_and_await(ex_uplink *uplink, struct counted_call *calls, int n,
+                           atomic_int ends[EX_UPLINK_ENDS]) {
+  int sum = 0;
+  for (int i = 0; i < EX_UPLINK_ENDS; i++) atomic_store(&ends[i], 0);
+  for (int i = 0; i < n; i++) {
+    calls[i] = (struct counted_call){.ends = ends};
+    calls[i].call.until_ns = INT64_MAX;
+    calls[i].call.done = count_end;
+    ex__uplink_send(uplink, &calls[i].call);
+  }
+  const struct timespec nap = {.tv_nsec = 1000000};
+  for (; sum < n; nanosleep(&nap, NULL)) {
+    sum = 0;
+    for (int i = 0; i < EX_UPLINK_ENDS; i++) sum += atomic_load(&ends[i]);
+  }
+}
+
+/* All that were under way when the link broke fail of one cause: the pause is as long
+ * as after one. */
+static void many_failures_at_once_are_one(void **state) {
+  (void)state;
+  enum { N = 32 };
+  struct ex_error err;
+  struct stranger gone;
+  struct counted_call calls[N];
+  atomic_int ends[EX_UPLINK_ENDS];
+  char url[64];
+  ex_uplink *uplink;
+  stranger_new(&gone, "");
+  stranger_free(&gone);
+  snprintf(url, sizeof url, "http://127.0.0.1:%d", (int)gone.port);
+  const struct ex_uplink_options options = {.url = url, .seconds = 5, .most = N};
+  assert_ok(ex__uplink_new(&options, &uplink, &err), &err);
+  send_and_await(uplink, calls, N, ends);
+  assert_true(atomic_load(&ends[EX_UPLINK_DOWN]) > 3);
+  send_and_await(uplink, calls, 1, ends);
+  assert_int_equal(atomic_load(&ends[EX_UPLINK_SKIPPED]), 1);
+  nanosleep(&(struct timespec){1, 100000000}, NULL);
+  send_and_await(uplink, calls, 1, ends);
+  assert_int_equal(atomic_load(&ends[EX_UPLINK_DOWN]), 1); /* tried after one second */
+  ex__uplink_free(uplink);
+}
+
 static void a_slow_link_is_not_waited_for(void **state) {
   (void)state;
   struct ex_server_options options = served_options();
@@ -397,6 +452,7 @@ int main(void) {
       cmocka_unit_test(an_early_answer_comes_from_before_the_cut),
       cmocka_unit_test(a_token_is_sent),
       cmocka_unit_test(a_link_that_is_down_costs_nothing),
+      cmocka_unit_test(many_failures_at_once_are_one),
       cmocka_unit_test(a_slow_link_is_not_waited_for),
       cmocka_unit_test(what_is_no_answer_is_not_believed),
       cmocka_unit_test(another_model_is_refused),

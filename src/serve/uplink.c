@@ -41,10 +41,11 @@ struct ex_uplink {
   struct ex_uplink_call *active; /* the thread's own: under way */
   pthread_mutex_t lock;          /* of what follows */
   bool stop;
-  int32_t n;                   /* calls inside */
-  struct ex_uplink_call *come; /* not yet begun, the newest first */
-  int32_t failures;            /* in a row */
-  int64_t pause_ns, resume_ns; /* after FAILURES: none is tried before */
+  int32_t n;                    /* calls inside */
+  struct ex_uplink_call *come;  /* not yet begun, the newest first */
+  int32_t failures;             /* in a row */
+  int64_t paused_ns, resume_ns; /* after FAILURES: when, and until when none is tried */
+  int64_t pause_ns;             /* how long the next pause will be */
   bool told_down, told_refused;
 };
 
@@ -58,15 +59,18 @@ static void tell(const ex_uplink *uplink, const char *what, const char *why) {
   uplink->log(text);
 }
 
-/* What a call's end says of the link. A call whose own time was short says nothing. */
+/* What a call's end says of the link. One whose own time was short says nothing, nor
+ * does one that was begun before the pause: many may fail of one cause. */
 static void learn(ex_uplink *uplink, const struct ex_uplink_call *call, enum ex_uplink_end end,
                   const char *why) {
   bool failed = end == EX_UPLINK_DOWN ||
                 (end == EX_UPLINK_LATE && call->until_ns - call->began_ns >= uplink->longest_ns);
   bool down = false, up = false, refused = false;
   pthread_mutex_lock(&uplink->lock);
+  failed = failed && call->began_ns >= uplink->paused_ns;
   if (failed && ++uplink->failures >= FAILURES) {
-    uplink->resume_ns = ex__now_ns() + uplink->pause_ns;
+    uplink->paused_ns = ex__now_ns();
+    uplink->resume_ns = uplink->paused_ns + uplink->pause_ns;
     uplink->pause_ns =
         2 * uplink->pause_ns < longest_pause_ns ? 2 * uplink->pause_ns : longest_pause_ns;
     down = !uplink->told_down;
