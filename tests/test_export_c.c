@@ -198,6 +198,35 @@ static void odd_layers(void **state) {
   check_net(odd_model(true, true), "max-probability", 200);
 }
 
+/* Every function that can be written, one after the other; each output is a head's. */
+static ex_model *functions_model(void) {
+  static const struct ex_function kinds[] = {
+      {EX_FUNCTION_AFFINE, 1.5, -0.25},     {EX_FUNCTION_CLIP, -1, 3.4028234663852886e38},
+      {EX_FUNCTION_LEAKY_RELU, 0.1, 0},     {EX_FUNCTION_ELU, 0.7, 0},
+      {EX_FUNCTION_HARD_SWISH, 0, 0},       {EX_FUNCTION_TANH, 0, 0},
+      {EX_FUNCTION_HARD_SIGMOID, 0.4, 0.3},
+  };
+  struct ex_error err = {0};
+  ex_builder *b;
+  ex_net *net;
+  assert_ok(ex__builder_new(&(struct ex_shape){3, {2, 9, 9}}, 10, &b, &err), &err);
+  int32_t x = ex__builder_input(b);
+  for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+    ex__builder_stage(b);
+    if (k % 2 == 0) x = ex__builder_conv(b, "c", x, 6, 3, 1, 1, true);
+    x = op(b, "function", &kinds[k], x);
+    ex__builder_head(b);
+    ex__builder_point(b, ex__builder_linear(b, "fc", ex__builder_flatten(b, x), 10), -1, 0);
+  }
+  assert_ok(ex__builder_finish(b, 4, &net, &err), &err);
+  return export_model_of(net);
+}
+
+static void functions(void **state) {
+  (void)state;
+  check_net(functions_model(), "max-probability", 100);
+}
+
 /* Additions that a convolution takes in and that it may not, over its input and not. */
 static ex_model *sums_model(void) {
   struct ex_error err = {0};
@@ -308,6 +337,7 @@ static void int8_networks(void **state) {
   check_int8(odd_model(false, false), 0.05);
   check_int8(odd_model(true, false), 0.05);
   check_int8(export_model(ALEXNET, &colour), 0.05);
+  check_int8(functions_model(), 0.05);
   check_int8(sums_model(), 0.05);
 }
 
@@ -511,6 +541,7 @@ int main(void) {
       cmocka_unit_test(odd_layers),
       cmocka_unit_test(transforms),
       cmocka_unit_test(rules_without_thresholds),
+      cmocka_unit_test(functions),
       cmocka_unit_test(sums),
       cmocka_unit_test(memory_is_used_again),
       cmocka_unit_test(int8_networks),

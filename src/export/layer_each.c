@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * export/layer_each: layers that work element by element or pixel by pixel:
- * batch-norm by itself, relu, addition, blend, softmax, sigmoid, local response
+ * batch-norm by itself, relu, addition, blend, softmax, local response
  * normalisation, pre-processing within a network; and the confidences of a head's outputs.
  */
 #include <math.h>
@@ -103,31 +103,6 @@ static void relu_int8_call(struct ex_writer *writer, const struct ex_layer_step 
   open_call(writer, step, "relu");
   ex__text_add(writer->text, ", %d, %d);\n", count_of(step),
                (int)ex__layer_out(writer->plan, step)->quantum.zero);
-}
-
-static void sigmoid_call(struct ex_writer *writer, const struct ex_layer_step *step) {
-  open_call(writer, step, "sigmoid");
-  ex__text_add(writer->text, ", %d);\n", count_of(step));
-}
-
-/* What each of the 256 numbers becomes. */
-static void sigmoid_int8_constants(struct ex_writer *writer, const struct ex_layer_step *step) {
-  const struct ex_quantum *in = &ex__layer_in(writer->plan, step, 0)->quantum;
-  const struct ex_quantum *out = &ex__layer_out(writer->plan, step)->quantum;
-  int64_t table[256];
-  for (int32_t i = 0; i < 256; i++) {
-    double x = in->scale * (i - 128 - in->zero);
-    table[i] = ex__quantum_store(out, 1 / (1 + exp(-x)));
-  }
-  ex__write_integers(writer, step, "int8_t", "table", table, 256, 1);
-}
-
-static void sigmoid_int8_call(struct ex_writer *writer, const struct ex_layer_step *step) {
-  ex__text_add(writer->text, "  look_up(%s_table, ", step->name);
-  ex__write_place(writer, step->in[0]);
-  ex__text_add(writer->text, ", ");
-  ex__write_place(writer, step->out);
-  ex__text_add(writer->text, ", %d);\n", count_of(step));
 }
 
 static enum ex_status check_add(const struct ex_export_plan *plan, const struct ex_layer_step *step,
@@ -276,7 +251,7 @@ static void confidence_call(struct ex_writer *writer, const struct ex_layer_step
 }
 
 extern const struct ex_layer ex__layer_batch_norm, ex__layer_relu, ex__layer_add, ex__layer_blend,
-    ex__layer_softmax, ex__layer_sigmoid, ex__layer_lrn, ex__layer_normalise, ex__layer_confidence;
+    ex__layer_softmax, ex__layer_lrn, ex__layer_normalise, ex__layer_confidence;
 const struct ex_layer ex__layer_batch_norm = {
     .op = "batch_norm",
     .flags = EX_LAYER_TAKES_RELU | EX_LAYER_IN_PLACE,
@@ -307,12 +282,6 @@ const struct ex_layer ex__layer_softmax = {
     .flags = EX_LAYER_IN_PLACE,
     .form[EX_FLOAT] = {"float_softmax", NULL, softmax_call},
     .form[EX_INT8] = {"int8_softmax", softmax_int8_constants, softmax_int8_call},
-};
-const struct ex_layer ex__layer_sigmoid = {
-    .op = "sigmoid",
-    .flags = EX_LAYER_IN_PLACE,
-    .form[EX_FLOAT] = {"float_sigmoid", NULL, sigmoid_call},
-    .form[EX_INT8] = {"int8_table", sigmoid_int8_constants, sigmoid_int8_call},
 };
 const struct ex_layer ex__layer_lrn = {
     .op = "lrn",
