@@ -29,7 +29,7 @@ pkg_check_modules(TURBOJPEG IMPORTED_TARGET libturbojpeg)
 # linked dynamically, by the command alone.
 pkg_check_modules(MICROHTTPD IMPORTED_TARGET libmicrohttpd>=0.9.75)
 # Optional: without it a server has no other to go on behind a cut.
-pkg_check_modules(CURL IMPORTED_TARGET libcurl>=7.85)
+pkg_check_modules(CURL IMPORTED_TARGET libcurl>=7.87)
 
 if(EX_TESTS)
   pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)

@@ -67,16 +67,22 @@ static inline void http_read(int fd, struct reply *reply) {
     ex__text_add_bytes(&reply->body, &byte, 1);
 }
 
-/* One request on a connection of its own; `extra` are whole header lines. */
-static inline struct reply http_call(int32_t port, const char *method, const char *path,
+/* `extra` are whole header lines. */
+static inline void http_send_request(int fd, const char *method, const char *path,
                                      const char *extra, const void *body, size_t size) {
-  struct reply reply;
   char head[1024];
-  int fd = http_connect(port);
   int n = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: x\r\n%sContent-Length: %zu\r\n\r\n",
                    method, path, extra, size);
   http_send(fd, head, (size_t)n);
   http_send(fd, body, size);
+}
+
+/* One request on a connection of its own. */
+static inline struct reply http_call(int32_t port, const char *method, const char *path,
+                                     const char *extra, const void *body, size_t size) {
+  struct reply reply;
+  int fd = http_connect(port);
+  http_send_request(fd, method, path, extra, body, size);
   http_read(fd, &reply);
   close(fd);
   return reply;

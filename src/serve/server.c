@@ -172,6 +172,8 @@ static void drain(ex_server *server, double seconds) {
   const struct timespec nap = {.tv_nsec = 5000000};
   while (atomic_load(&server->exchanges) > 0 && ex__now_ns() < end) nanosleep(&nap, NULL);
   atomic_store(&server->closed, true);
+  /* Nor is the server upstream waited for, which may be given more time than that. */
+  for (int32_t i = 0; i < server->n_services; i++) ex__uplink_stop(server->services[i]->uplink);
   while (atomic_load(&server->suspended) > 0) nanosleep(&nap, NULL);
 }
 

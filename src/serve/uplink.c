@@ -4,6 +4,7 @@
  */
 #include "serve/uplink.h"
 
+#include <ctype.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -46,6 +47,7 @@ struct ex_uplink {
   int32_t failures;             /* in a row */
   int64_t paused_ns, resume_ns; /* after FAILURES: when, and until when none is tried */
   int64_t pause_ns;             /* how long the next pause will be */
+  int64_t silent_ns;            /* the first call since the last answer; INT64_MAX: none */
   bool told_down, told_refused;
 };
 
@@ -56,19 +58,29 @@ static void tell(const ex_uplink *uplink, const char *what, const char *why) {
   if (uplink->log == NULL) return;
   snprintf(text, sizeof text, "upstream %s %s%s%.200s", uplink->url, what,
            why[0] != '\0' ? ": " : "", why);
+  for (char *c = text; *c != '\0'; c++) /* `why` may be anything, and this is one line */
+    if (iscntrl((unsigned char)*c)) *c = ' ';
   uplink->log(text);
 }
 
-/* What a call's end says of the link. One whose own time was short says nothing, nor
- * does one that was begun before the pause: many may fail of one cause. */
+/* Under the lock: does a call's end say that the link is down? One whose own time was
+ * short says nothing, unless nothing was heard for as long as a call may take; one that
+ * was under way when a pause began says nothing new. */
+static bool is_failure(const ex_uplink *uplink, const struct ex_uplink_call *call,
+                       enum ex_uplink_end end) {
+  int64_t now = ex__now_ns(), longest = uplink->longest_ns;
+  if (uplink->stop || call->began_ns < uplink->paused_ns) return false;
+  if (end == EX_UPLINK_LATE)
+    return now - call->began_ns >= longest || now - uplink->silent_ns >= longest;
+  return end == EX_UPLINK_DOWN;
+}
+
+/* What a call's end says of the link. */
 static void learn(ex_uplink *uplink, const struct ex_uplink_call *call, enum ex_uplink_end end,
                   const char *why) {
-  bool failed = end == EX_UPLINK_DOWN ||
-                (end == EX_UPLINK_LATE && call->until_ns - call->began_ns >= uplink->longest_ns);
   bool down = false, up = false, refused = false;
   pthread_mutex_lock(&uplink->lock);
-  failed = failed && call->began_ns >= uplink->paused_ns;
-  if (failed && ++uplink->failures >= FAILURES) {
+  if (is_failure(uplink, call, end) && ++uplink->failures >= FAILURES) {
     uplink->paused_ns = ex__now_ns();
     uplink->resume_ns = uplink->paused_ns + uplink->pause_ns;
     uplink->pause_ns =
@@ -83,6 +95,7 @@ static void learn(ex_uplink *uplink, const struct ex_uplink_call *call, enum ex_
     uplink->failures = 0;
     uplink->resume_ns = 0;
     uplink->pause_ns = first_pause_ns;
+    uplink->silent_ns = INT64_MAX;
   }
   pthread_mutex_unlock(&uplink->lock);
   if (down) tell(uplink, "does not answer", why);
@@ -110,6 +123,9 @@ static struct ex_transfer *transfer_new(const ex_uplink *uplink) {
   curl_easy_setopt(easy, CURLOPT_URL, uplink->url);
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  /* Else a call that ends while its host's name is looked up waits for that, which can be
+   * half a minute, and all others with it. */
+  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
   curl_easy_setopt(easy, CURLOPT_POST, 1L);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_reply);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer->reply);
@@ -270,8 +286,10 @@ void ex__uplink_send(ex_uplink *uplink, struct ex_uplink_call *call) {
   call->transfer = NULL;
   if (call->until_ns > now + uplink->longest_ns) call->until_ns = now + uplink->longest_ns;
   pthread_mutex_lock(&uplink->lock);
-  bool tried = uplink->n < uplink->most && uplink->resume_ns <= now && call->until_ns > now;
+  bool tried =
+      !uplink->stop && uplink->n < uplink->most && uplink->resume_ns <= now && call->until_ns > now;
   if (tried) {
+    if (uplink->silent_ns == INT64_MAX) uplink->silent_ns = now;
     /* After a pause, one: the next ones wait for what becomes of it. */
     if (uplink->failures >= FAILURES) uplink->resume_ns = now + uplink->pause_ns;
     uplink->n++;
@@ -291,6 +309,7 @@ static enum ex_status copy_options(ex_uplink *uplink, const struct ex_uplink_opt
   uplink->most = options->most;
   uplink->log = options->log;
   uplink->pause_ns = first_pause_ns;
+  uplink->silent_ns = INT64_MAX;
   uplink->url = ex__strdup(options->url);
   bool ok = uplink->url != NULL;
   if (options->authority != NULL)
@@ -336,15 +355,18 @@ enum ex_status ex__uplink_new(const struct ex_uplink_options *options, ex_uplink
   return status;
 }
 
+void ex__uplink_stop(ex_uplink *uplink) {
+  if (uplink == NULL || !uplink->started) return;
+  pthread_mutex_lock(&uplink->lock);
+  uplink->stop = true;
+  pthread_mutex_unlock(&uplink->lock);
+  curl_multi_wakeup(uplink->multi);
+}
+
 void ex__uplink_free(ex_uplink *uplink) {
   if (uplink == NULL) return;
-  if (uplink->started) {
-    pthread_mutex_lock(&uplink->lock);
-    uplink->stop = true;
-    pthread_mutex_unlock(&uplink->lock);
-    curl_multi_wakeup(uplink->multi);
-    pthread_join(uplink->thread, NULL);
-  }
+  ex__uplink_stop(uplink);
+  if (uplink->started) pthread_join(uplink->thread, NULL);
   while (uplink->idle != NULL) {
     struct ex_transfer *transfer = uplink->idle;
     uplink->idle = transfer->next;
@@ -367,6 +389,7 @@ enum ex_status ex__uplink_new(const struct ex_uplink_options *options, ex_uplink
   *out = NULL;
   return ex__fail(err, EX_EUNSUPPORTED, "upstream: this build has no libcurl");
 }
+void ex__uplink_stop(ex_uplink *uplink) { (void)uplink; }
 void ex__uplink_free(ex_uplink *uplink) { (void)uplink; }
 void ex__uplink_send(ex_uplink *uplink, struct ex_uplink_call *call) {
   (void)uplink;

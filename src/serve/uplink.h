@@ -5,7 +5,8 @@
  *
  * A link that is down must not cost every input the time that it takes to find that
  * out: after a few calls in a row without an answer none is tried for a while, a
- * second at first and half a minute at most, and then one.
+ * second at first and half a minute at most, and then one. Calls that were under way
+ * when a pause began are of the same failure, and do not make it longer.
  */
 #ifndef EX_SERVE_UPLINK_H
 #define EX_SERVE_UPLINK_H
@@ -19,7 +20,7 @@ enum ex_uplink_end {
   EX_UPLINK_LATE,     /* no answer in time */
   EX_UPLINK_DOWN,     /* no connection, or it broke */
   EX_UPLINK_REFUSED,  /* another status; the reply says why */
-  EX_UPLINK_SKIPPED,  /* not tried: the link is down, or too many are under way */
+  EX_UPLINK_SKIPPED,  /* not tried: the link is down or stopped, or too many are under way */
   EX_UPLINK_ENDS
 };
 extern const char *const ex__uplink_end[EX_UPLINK_ENDS]; /* "answered", … */
@@ -50,7 +51,10 @@ struct ex_uplink_call {
 /* Nothing is sent yet. EX_EUNSUPPORTED where it was built without libcurl. */
 enum ex_status ex__uplink_new(const struct ex_uplink_options *options, ex_uplink **out,
                               struct ex_error *err);
-/* Calls that are under way end as DOWN. None may be sent meanwhile. Accepts NULL. */
+/* Calls that are under way end as DOWN, and those that are sent later as SKIPPED. Both
+ * soon, but not before it returns. Accepts NULL. */
+void ex__uplink_stop(ex_uplink *uplink);
+/* Stops, and waits for the calls' ends. None may be sent meanwhile. Accepts NULL. */
 void ex__uplink_free(ex_uplink *uplink);
 void ex__uplink_send(ex_uplink *uplink, struct ex_uplink_call *call);
 
