@@ -3,12 +3,13 @@
  * A server that runs a network up to a cut and another that goes on behind it answer
  * as one does; and whatever becomes of the other, the first answers, and in time.
  */
-#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "serve/server_internal.h"
 #include "tests/serve_fixture.h"
+#include "tests/stranger.h"
 
 enum { UPTO = 1 };
 
@@ -110,6 +111,37 @@ static void two_servers_answer_as_one(void **state) {
   pair_free(&pair);
 }
 
+/* The guard of a device counts all inputs, where either machine decided; that of the
+ * server none of them, since it sees the hard ones alone. */
+static void each_input_drifts_once(void **state) {
+  (void)state;
+  struct ex_server_options options = served_options();
+  options.service.drift_window = 10 * N_SAMPLES;
+  struct pair pair = pair_new(options, options);
+  int32_t expected[UPTO + 2] = {0};
+  for (int32_t i = 0; i < N_SAMPLES; i++) {
+    int32_t exit = pair.far.alone.result[i].exit;
+    expected[exit > UPTO ? UPTO + 1 : exit]++;
+    json_decref(ask(&pair.far, pair.port, i, 1, ""));
+  }
+  const struct ex_drift *near = &pair.near->services[0]->drift;
+  assert_int_equal(near->n, N_SAMPLES);
+  assert_memory_equal(near->exit, expected, sizeof expected);
+  assert_int_equal(pair.far.server->services[0]->drift.n, 0);
+  pair_free(&pair);
+}
+
+/* The server could not have saved what was spent before the cut. */
+static void savings_are_of_what_is_behind(void **state) {
+  (void)state;
+  struct pair pair = pair_new(served_options(), served_options());
+  for (int32_t i = 0; i < N_SAMPLES; i += 4)
+    json_decref(ask(&pair.far, pair.port, i, 1, "\"parameters\":{\"max_risk\":0},"));
+  double before = metric(pair.port, "macs_total", "") - metric(pair.far.port, "macs_total", "");
+  assert_true(before > 0 && metric(pair.far.port, "macs_saved_total", "") < 0.5 * before);
+  pair_free(&pair);
+}
+
 static void numbers_may_cross_in_a_few_bits(void **state) {
   (void)state;
   double bytes[EX_CUT_FORMS];
@@ -151,6 +183,55 @@ static void what_is_asked_here_holds_there(void **state) {
     json_decref(json);
   }
   pair_free(&pair);
+}
+
+/* What the drift guard here adds to the policy's exits holds behind the cut too. */
+static void the_guard_holds_there(void **state) {
+  (void)state;
+  struct pair pair = pair_new(served_options(), served_options());
+  struct ex_drift *drift = &pair.near->services[0]->drift;
+  pthread_mutex_lock(&drift->lock);
+  drift->view.later = 1;
+  pthread_mutex_unlock(&drift->lock);
+  for (int32_t i = 0; i < N_SAMPLES; i++) {
+    int32_t later = pair.far.alone.result[i].exit + 1;
+    json_t *json = ask(&pair.far, pair.port, i, 1, "");
+    assert_int_equal(parameter(json, "exit"), later < N_POINTS ? later : N_POINTS - 1);
+    assert_int_equal(parameter(json, "upstream"), later > UPTO);
+    json_decref(json);
+  }
+  pair_free(&pair);
+}
+
+/* A class is meant by its number, also where another's label looks like that. */
+static void classes_cross_by_number(void **state) {
+  (void)state;
+  struct ex_error err;
+  struct fixture *f = fixture_new();
+  ex_model *model = f->model;
+  char text[N_CLASSES][4], *labels[N_CLASSES], **own = model->labels;
+  for (int32_t c = 0; c < N_CLASSES; c++) { /* counted from 1, as people do */
+    snprintf(text[c], sizeof text[c], "%d", (int)c + 1);
+    labels[c] = text[c];
+  }
+  model->labels = labels;
+  const struct ex_infer_request asked = {
+      .max_exit = -1, .max_risk = NAN, .has_classes = true, .n_classes = 2, .classes = {3, 5}};
+  struct ex_infer_request read;
+  struct ex_text body = {0};
+  ex__infer_write_cut(&asked, 2, 1000, 1, &body);
+  ex__text_add(&body, "x");
+  assert_ok(ex__infer_parse(model, 1, body.data, body.size, (int64_t)body.size - 1, &read, &err),
+            &err);
+  assert_int_equal(read.n_classes, 2);
+  assert_int_equal(read.classes[0], 3);
+  assert_int_equal(read.classes[1], 5);
+  assert_int_equal(read.later, 2);
+  assert_int_equal(read.deadline_us, 1000);
+  ex__infer_clear(&read);
+  ex__text_clear(&body);
+  model->labels = own;
+  fixture_free(f);
 }
 
 /* The answer from before the cut first, where there will be a better one. */
@@ -198,52 +279,6 @@ static void a_token_is_sent(void **state) {
 
 /* ---- a link that does not ---------------------------------------------------------- */
 
-/* Someone at a port who takes what comes and says `says` to it; NULL: nothing at all. */
-struct stranger {
-  int fd;
-  int32_t port;
-  const char *says;
-  pthread_t thread;
-};
-
-static void *talk(void *context) {
-  struct stranger *stranger = context;
-  char heard[65536];
-  int silent[64], n = 0;
-  for (int fd; (fd = accept(stranger->fd, NULL, NULL)) >= 0;) {
-    if (stranger->says == NULL && n < 64) {
-      silent[n++] = fd;
-      continue;
-    }
-    if (recv(fd, heard, sizeof heard, 0) > 0 && stranger->says != NULL)
-      http_send(fd, stranger->says, strlen(stranger->says));
-    shutdown(fd, SHUT_WR);
-    while (recv(fd, heard, sizeof heard, 0) > 0) continue;
-    close(fd);
-  }
-  while (n > 0) close(silent[--n]);
-  return NULL;
-}
-
-static void stranger_new(struct stranger *stranger, const char *says) {
-  struct sockaddr_in at = {.sin_family = AF_INET};
-  socklen_t size = sizeof at;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  stranger->says = says;
-  stranger->fd = socket(AF_INET, SOCK_STREAM, 0);
-  assert_int_equal(bind(stranger->fd, (struct sockaddr *)&at, sizeof at), 0);
-  assert_int_equal(listen(stranger->fd, 64), 0);
-  assert_int_equal(getsockname(stranger->fd, (struct sockaddr *)&at, &size), 0);
-  stranger->port = ntohs(at.sin_port);
-  assert_int_equal(pthread_create(&stranger->thread, NULL, talk, stranger), 0);
-}
-
-static void stranger_free(struct stranger *stranger) {
-  shutdown(stranger->fd, SHUT_RDWR);
-  pthread_join(stranger->thread, NULL);
-  close(stranger->fd);
-}
-
 /* All samples, of which those that should cross are answered as the exit at the cut
  * does; nobody waits longer than `seconds`. */
 static void check_alone(const struct served_fixture *s, int32_t port, const char *more,
@@ -276,62 +311,9 @@ static void a_link_that_is_down_costs_nothing(void **state) {
   check_alone(&s, port, "", 1);
   assert_true(metric(port, "upstream_total", ",outcome=\"down\"") == 3);
   assert_true(metric(port, "upstream_total", ",outcome=\"skipped\"") > 0);
+  assert_true(metric(port, "upstream_bytes_total", "") == 0);
   ex__server_free(near, 5);
   served_free(&s);
-}
-
-struct counted_call {
-  struct ex_uplink_call call; /* first */
-  atomic_int *ends;           /* [EX_UPLINK_ENDS] */
-};
-
-static void count_end(struct ex_uplink_call *call, enum ex_uplink_end end, const char *reply,
-                      size_t size) {
-  (void)reply, (void)size;
-  atomic_fetch_add(&((struct counted_call *)call)->ends[end], 1);
-}
-
-static void send_and_await(ex_uplink *uplink, struct counted_call *calls, int n,
-                           atomic_int ends[EX_UPLINK_ENDS]) {
-  int sum = 0;
-  for (int i = 0; i < EX_UPLINK_ENDS; i++) atomic_store(&ends[i], 0);
-  for (int i = 0; i < n; i++) {
-    calls[i] = (struct counted_call){.ends = ends};
-    calls[i].call.until_ns = INT64_MAX;
-    calls[i].call.done = count_end;
-    ex__uplink_send(uplink, &calls[i].call);
-  }
-  const struct timespec nap = {.tv_nsec = 1000000};
-  for (; sum < n; nanosleep(&nap, NULL)) {
-    sum = 0;
-    for (int i = 0; i < EX_UPLINK_ENDS; i++) sum += atomic_load(&ends[i]);
-  }
-}
-
-/* All that were under way when the link broke fail of one cause: the pause is as long
- * as after one. */
-static void many_failures_at_once_are_one(void **state) {
-  (void)state;
-  enum { N = 32 };
-  struct ex_error err;
-  struct stranger gone;
-  struct counted_call calls[N];
-  atomic_int ends[EX_UPLINK_ENDS];
-  char url[64];
-  ex_uplink *uplink;
-  stranger_new(&gone, "");
-  stranger_free(&gone);
-  snprintf(url, sizeof url, "http://127.0.0.1:%d", (int)gone.port);
-  const struct ex_uplink_options options = {.url = url, .seconds = 5, .most = N};
-  assert_ok(ex__uplink_new(&options, &uplink, &err), &err);
-  send_and_await(uplink, calls, N, ends);
-  assert_true(atomic_load(&ends[EX_UPLINK_DOWN]) > 3);
-  send_and_await(uplink, calls, 1, ends);
-  assert_int_equal(atomic_load(&ends[EX_UPLINK_SKIPPED]), 1);
-  nanosleep(&(struct timespec){1, 100000000}, NULL);
-  send_and_await(uplink, calls, 1, ends);
-  assert_int_equal(atomic_load(&ends[EX_UPLINK_DOWN]), 1); /* tried after one second */
-  ex__uplink_free(uplink);
 }
 
 static void a_slow_link_is_not_waited_for(void **state) {
@@ -352,6 +334,33 @@ static void a_slow_link_is_not_waited_for(void **state) {
   check_alone(&s, ex__server_port(near), "\"parameters\":{\"deadline_us\":50000},", 1);
   assert_true(metric(ex__server_port(near), "upstream_total", ",outcome=\"late\"") > 3);
   ex__server_free(near, 5);
+  stranger_free(&silent);
+  served_free(&s);
+}
+
+/* Shutting down takes no longer than it may, however much time the other server has. */
+static void the_end_does_not_wait_for_the_link(void **state) {
+  (void)state;
+  struct ex_server_options options = served_options();
+  struct served_fixture s = served_new(&options);
+  struct stranger silent;
+  struct ex_text text = {0};
+  char url[64];
+  stranger_new(&silent, NULL);
+  snprintf(url, sizeof url, "http://127.0.0.1:%d", (int)silent.port);
+  options.service.upstream_seconds = 60;
+  ex_server *near = device(url, options);
+  int32_t i = 0;
+  while (s.alone.result[i].exit <= UPTO) i++;
+  write_request(s.f, i, 1, "", &text);
+  int fd = http_connect(ex__server_port(near));
+  http_send_request(fd, "POST", "/v2/models/small/infer", "", text.data, text.size);
+  while (atomic_load(&silent.n) == 0) sched_yield();
+  int64_t began = ex__now_ns();
+  ex__server_free(near, 0.1);
+  assert_true((double)(ex__now_ns() - began) / 1e9 < 5);
+  close(fd);
+  ex__text_clear(&text);
   stranger_free(&silent);
   served_free(&s);
 }
@@ -447,13 +456,17 @@ static void options_are_checked(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_servers_answer_as_one),
+      cmocka_unit_test(each_input_drifts_once),
+      cmocka_unit_test(savings_are_of_what_is_behind),
       cmocka_unit_test(numbers_may_cross_in_a_few_bits),
       cmocka_unit_test(what_is_asked_here_holds_there),
+      cmocka_unit_test(the_guard_holds_there),
+      cmocka_unit_test(classes_cross_by_number),
       cmocka_unit_test(an_early_answer_comes_from_before_the_cut),
       cmocka_unit_test(a_token_is_sent),
       cmocka_unit_test(a_link_that_is_down_costs_nothing),
-      cmocka_unit_test(many_failures_at_once_are_one),
       cmocka_unit_test(a_slow_link_is_not_waited_for),
+      cmocka_unit_test(the_end_does_not_wait_for_the_link),
       cmocka_unit_test(what_is_no_answer_is_not_believed),
       cmocka_unit_test(another_model_is_refused),
       cmocka_unit_test(options_are_checked),

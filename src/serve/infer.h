@@ -40,6 +40,7 @@ struct ex_infer_request {
   int32_t max_exit;    /* −1: the network's last */
   int64_t deadline_us; /* from when the request had come; INT64_MAX: none */
   double max_risk;     /* NaN: as the model was calibrated */
+  int32_t later;       /* exits later than the policy says: the drift guard's before a cut */
   bool has_classes;
   int32_t n_classes, classes[EX_MAX_LIST];
   int32_t n_outputs;
@@ -80,9 +81,10 @@ struct ex_infer_reply {
 void ex__infer_write(const struct ex_infer_reply *reply, struct ex_text *json,
                      struct ex_text *binary);
 /* The JSON of a request that asks the machine behind the cut for what a client asked
- * here, of one sample, with `left_us` left; a packet of `size` bytes is to follow. */
-void ex__infer_write_cut(const struct ex_infer_request *asked, int64_t left_us, size_t size,
-                         struct ex_text *json);
+ * here, of one sample, with `left_us` left, to be answered `later` exits later than the
+ * policy says; a packet of `size` bytes is to follow. */
+void ex__infer_write_cut(const struct ex_infer_request *asked, int32_t later, int64_t left_us,
+                         size_t size, struct ex_text *json);
 /* Its reply: label, exit, macs, confidence, and where `logits` are wanted
  * result->logits [n_outputs]. EX_EFORMAT and the like: what is wrong with it. */
 enum ex_status ex__infer_read_reply(const void *json, size_t size, const struct ex_model_info *info,

@@ -10,9 +10,10 @@
 #include "base/json.h"
 #include "serve/infer.h"
 
-void ex__infer_write_cut(const struct ex_infer_request *asked, int64_t left_us, size_t size,
-                         struct ex_text *json) {
+void ex__infer_write_cut(const struct ex_infer_request *asked, int32_t later, int64_t left_us,
+                         size_t size, struct ex_text *json) {
   ex__text_add(json, "{\"parameters\":{\"deadline_us\":%lld", (long long)left_us);
+  if (later > 0) ex__text_add(json, ",\"exits_later\":%d", (int)later);
   if (asked->max_exit >= 0) ex__text_add(json, ",\"max_exit\":%d", (int)asked->max_exit);
   if (!isnan(asked->max_risk)) ex__text_add(json, ",\"max_risk\":%.17g", asked->max_risk);
   if (asked->has_classes) {

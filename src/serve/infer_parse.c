@@ -294,26 +294,36 @@ static enum ex_status read_inputs(const struct job *job, const json_t *request) 
 
 /* ---- parameters ---------------------------------------------------------------- */
 
-static enum ex_status read_classes(const struct job *job, const json_t *given) {
-  struct ex_text text = {0};
-  if (json_is_string(given)) ex__text_add(&text, "%s", json_string_value(given));
-  for (size_t i = 0; i < json_array_size(given); i++) {
-    const json_t *item = json_array_get(given, i);
-    if (i > 0) ex__text_add(&text, ",");
-    if (json_is_integer(item))
-      ex__text_add(&text, "%lld", (long long)json_integer_value(item));
-    else if (json_is_string(item))
-      ex__text_add(&text, "%s", json_string_value(item));
-  }
-  enum ex_status status = EX_EINVAL;
-  if (text.data == NULL)
-    ex__fail(job->err, status, "parameters.classes must be \"7,Bag\" or an array of such");
+/* A number is a class's number, whatever the labels are; text is a label, or else a number,
+ * or several of them. */
+static enum ex_status add_classes(const struct job *job, const json_t *given) {
+  struct ex_infer_request *out = job->out;
+  int32_t found[EX_MAX_LIST], n = 1;
+  int64_t number = json_integer_value(given);
+  if (json_is_string(given))
+    EX_TRY(ex__model_classes(job->model, json_string_value(given), found, &n, job->err));
+  else if (!json_is_integer(given))
+    return ex__fail(job->err, EX_EINVAL,
+                    "parameters.classes must be \"7,Bag\" or an array of such");
+  else if (number < 0 || number >= job->model->net->n_outputs)
+    return ex__fail(job->err, EX_ENOTFOUND, "class %lld is unknown; must be in [0, %d]",
+                    (long long)number, (int)job->model->net->n_outputs - 1);
   else
-    status =
-        ex__model_classes(job->model, text.data, job->out->classes, &job->out->n_classes, job->err);
-  ex__text_clear(&text);
+    found[0] = (int32_t)number;
+  if (n > EX_MAX_LIST - out->n_classes)
+    return ex__fail(job->err, EX_EINVAL, "classes: more than %d; must be at most that many",
+                    EX_MAX_LIST);
+  memcpy(out->classes + out->n_classes, found, (size_t)n * sizeof *found);
+  out->n_classes += n;
+  return EX_OK;
+}
+
+static enum ex_status read_classes(const struct job *job, const json_t *given) {
+  size_t n = json_array_size(given);
   job->out->has_classes = true;
-  return status;
+  if (n == 0) return add_classes(job, given);
+  for (size_t i = 0; i < n; i++) EX_TRY(add_classes(job, json_array_get(given, i)));
+  return EX_OK;
 }
 
 static enum ex_status read_integer(const json_t *object, const char *key, int64_t max, int64_t *out,
@@ -327,10 +337,12 @@ static enum ex_status read_parameters(struct job *job, const json_t *request) {
   struct ex_infer_request *out = job->out;
   if (given == NULL) return EX_OK;
   if (!json_is_object(given)) return ex__fail(job->err, EX_EFORMAT, "parameters must be an object");
-  int64_t max_exit = -1;
+  int64_t max_exit = -1, later = 0;
   EX_TRY(read_integer(given, "deadline_us", INT64_MAX / 1000000, &out->deadline_us, job->err));
   EX_TRY(read_integer(given, "max_exit", job->model->net->n_points - 1, &max_exit, job->err));
+  EX_TRY(read_integer(given, "exits_later", EX_MAX_POINTS, &later, job->err));
   out->max_exit = (int32_t)max_exit;
+  out->later = (int32_t)later;
   if (json_object_get(given, "max_risk") != NULL)
     EX_TRY(ex__json_real(given, "max_risk", "parameters", 0, 2, &out->max_risk, job->err));
   const json_t *classes = json_object_get(given, "classes");

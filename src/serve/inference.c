@@ -192,13 +192,14 @@ static bool is_shadowed(ex_service *service) {
   return floor((k + 1) * share) > floor(k * share);
 }
 
-/* A risk below what the receipt certifies can be kept by full depth alone, against
- * which it is measured. */
+/* As the drift guard says, here or before the cut. A risk below what the receipt
+ * certifies can be kept by full depth alone, against which it is measured. */
 static int32_t exits_later(const ex_inference *inference) {
   double risk = inference->request.max_risk;
   if (!isnan(risk) && !(inference->served->certified <= risk))
     return inference->served->info.n_exits;
-  return ex__drift_later(&inference->service->drift);
+  int32_t later = ex__drift_later(&inference->service->drift);
+  return later > inference->request.later ? later : inference->request.later;
 }
 
 static void write_tickets(ex_inference *inference) {

@@ -61,6 +61,13 @@ static bool read_far(struct ex_inference_sample *sample, const char *reply, size
   return true;
 }
 
+/* Was the body sent, as far as can be known here: a call whose time was over before it
+ * began was not. */
+static bool was_sent(const struct ex_uplink_call *call, enum ex_uplink_end end) {
+  if (end == EX_UPLINK_LATE) return call->until_ns > call->began_ns;
+  return end == EX_UPLINK_ANSWERED || end == EX_UPLINK_REFUSED;
+}
+
 static void come_back(struct ex_uplink_call *call, enum ex_uplink_end end, const char *reply,
                       size_t size) {
   struct ex_inference_sample *sample =
@@ -74,6 +81,7 @@ static void come_back(struct ex_uplink_call *call, enum ex_uplink_end end, const
   sample->end = end;
   ex__count(&statistics->upstream[end], 1);
   if (end == EX_UPLINK_ANSWERED) ex__count(&statistics->upstream_ns, ex__now_ns() - call->began_ns);
+  if (was_sent(call, end)) ex__count(&statistics->upstream_bytes, (int64_t)call->body.size);
   ex__text_clear(&call->body);
   far.final = true;
   ex__inference_record(sample, &far);
@@ -95,7 +103,8 @@ static enum ex_status write_call(struct ex_inference_sample *sample, int64_t now
       ex__packet_write(ex__pipeline_partition(inference->served->pipeline), &sample->crossing,
                        service->options.cut, inference->served->mark, &packet, NULL);
   if (status == EX_OK) {
-    ex__infer_write_cut(&inference->request, left > 0 ? left / 1000 : 0, packet.size, &call->body);
+    ex__infer_write_cut(&inference->request, sample->ticket.later, left > 0 ? left / 1000 : 0,
+                        packet.size, &call->body);
     call->json_size = call->body.size;
     ex__text_add_bytes(&call->body, packet.data, packet.size);
     status = ex__text_status(&call->body);
@@ -107,7 +116,7 @@ static enum ex_status write_call(struct ex_inference_sample *sample, int64_t now
 void ex__inference_cross(struct ex_inference_sample *sample,
                          const struct ex_pipeline_answer *answer) {
   ex_inference *inference = sample->inference;
-  ex_service *service = inference->service;
+  ex_uplink *uplink = inference->service->uplink;
   sample->near = *answer;
   memcpy(sample->logits, answer->logits, (size_t)inference->served->info.n_outputs * sizeof(float));
   sample->near.logits = sample->near.result.logits = sample->logits;
@@ -115,11 +124,10 @@ void ex__inference_cross(struct ex_inference_sample *sample,
     come_back(&sample->call, EX_UPLINK_SKIPPED, "", 0);
     return;
   }
-  ex__count(&service->statistics.upstream_bytes, (int64_t)sample->call.body.size);
   if (inference->early && answer->status == EX_OK) {
     struct ex_pipeline_answer first = sample->near;
     first.final = false;
     ex__inference_record(sample, &first);
   }
-  ex__uplink_send(service->uplink, &sample->call);
+  ex__uplink_send(uplink, &sample->call);
 }

@@ -103,7 +103,7 @@ static enum ex_status probe_cut(const struct ex_served *served, ex_service *serv
   if (!cross(served, &probe->event, x, crossing)) return EX_OK; /* the queue is full */
   EX_TRY(ex__packet_write(partition, crossing, service->options.cut, served->mark, &packet, err));
   probe->call.body.size = 0;
-  ex__infer_write_cut(&nothing_special, (int64_t)(service->options.upstream_seconds * 1e6),
+  ex__infer_write_cut(&nothing_special, 0, (int64_t)(service->options.upstream_seconds * 1e6),
                       packet.size, &probe->call.body);
   probe->call.json_size = probe->call.body.size;
   ex__text_add_bytes(&probe->call.body, packet.data, packet.size);
