@@ -152,6 +152,17 @@ static void an_earlier_exit_may_answer(void **state) {
   fixture_free(f);
 }
 
+/* The rule does not look at exit 0, whose head exit 2 reads: it runs before the cut. */
+static void heads_that_others_read_cross(void **state) {
+  (void)state;
+  struct ex_error err;
+  struct fixture *f = fixture_new();
+  ex_policy policy = fixture_max_probability(f);
+  assert_ok(ex__policy_set(&policy, "thresholds", "2,0.5,0.5", &err), &err);
+  for (int32_t p = 1; p < N_POINTS - 1; p++) assert_true(check_split(f, &policy, p) > 0);
+  fixture_free(f);
+}
+
 static void what_exits_add_up_crosses(void **state) {
   (void)state;
   struct ex_transform additive = {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.75}, product = {0};
@@ -242,6 +253,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(two_machines_answer_as_one),
       cmocka_unit_test(an_earlier_exit_may_answer),
+      cmocka_unit_test(heads_that_others_read_cross),
       cmocka_unit_test(what_exits_add_up_crosses),
       cmocka_unit_test(later_answers_cross_and_stop),
       cmocka_unit_test(crossings_from_outside_are_checked),
