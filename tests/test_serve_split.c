@@ -309,7 +309,8 @@ static void a_link_that_is_down_costs_nothing(void **state) {
   ex_server *near = device(url, served_options());
   int32_t port = ex__server_port(near);
   check_alone(&s, port, "", 1);
-  assert_true(metric(port, "upstream_total", ",outcome=\"down\"") == 3);
+  /* Three, and one more for each pause that a slow machine sees the end of. */
+  assert_true(metric(port, "upstream_total", ",outcome=\"down\"") >= 3);
   assert_true(metric(port, "upstream_total", ",outcome=\"skipped\"") > 0);
   assert_true(metric(port, "upstream_bytes_total", "") == 0);
   ex__server_free(near, 5);
@@ -327,7 +328,8 @@ static void a_slow_link_is_not_waited_for(void **state) {
   options.service.upstream_seconds = 0.05;
   ex_server *near = device(url, options);
   check_alone(&s, ex__server_port(near), "", 1);
-  assert_true(metric(ex__server_port(near), "upstream_total", ",outcome=\"late\"") == 3);
+  assert_true(metric(ex__server_port(near), "upstream_total", ",outcome=\"late\"") >= 3);
+  assert_true(metric(ex__server_port(near), "upstream_total", ",outcome=\"skipped\"") > 0);
   ex__server_free(near, 5);
   options.service.upstream_seconds = 60; /* the deadline is what holds */
   near = device(url, options);
