@@ -43,12 +43,12 @@ refused() { # CERTIFICATE KEY WORDS
 }
 refused absent.pem key.pem '^exeunt serve: absent.pem: '
 refused cert.pem absent.pem '^exeunt serve: absent.pem: '
-refused nonsense.pem key.pem 'holds no CERTIFICATE; must be PEM'
-refused cert.pem nonsense.pem 'holds no PRIVATE KEY; must be PEM'
-refused cert.pem cert.pem 'holds no PRIVATE KEY; must be PEM'
-refused cert.pem locked.pem 'encrypted'
-refused cert.pem other.pem 'with .* and .*: .*key do not match'
-refused damaged.pem key.pem 'with .* and .*: .*certificate'
+refused nonsense.pem key.pem ' nonsense.pem: holds no CERTIFICATE; must be PEM'
+refused cert.pem nonsense.pem ' nonsense.pem: holds no PRIVATE KEY; must be PEM'
+refused cert.pem cert.pem ' cert.pem: holds no PRIVATE KEY; must be PEM'
+refused cert.pem locked.pem ' locked.pem: the key is encrypted'
+refused cert.pem other.pem 'with cert.pem and other.pem: .*key do not match'
+refused damaged.pem key.pem 'with damaged.pem and key.pem: .*certificate'
 
 # ---- a server ----
 echo a-secret >token

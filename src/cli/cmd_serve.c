@@ -173,6 +173,8 @@ static enum ex_status serve(const struct options *options, const struct texts *t
       .token = texts->token,
       .certificate = texts->certificate,
       .key = texts->key,
+      .certificate_file = options->certificate,
+      .key_file = options->key,
       .log = tell,
       .service = {.workers = console_threads(&options->common),
                   .queue = (int32_t)options->queue,
