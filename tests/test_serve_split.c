@@ -65,6 +65,23 @@ static json_t *ask(const struct served_fixture *s, int32_t port, int32_t first, 
   return json;
 }
 
+static struct reply ask_events(const struct served_fixture *s, int32_t port, int32_t i) {
+  struct ex_text text = {0};
+  write_request(s->f, i, 1, "", &text);
+  struct reply reply =
+      http_call(port, "POST", "/v2/models/small/infer",
+                "Accept: text/event-stream\r\nConnection: close\r\n", text.data, text.size);
+  ex__text_clear(&text);
+  return reply;
+}
+
+/* A sample that crosses. */
+static int32_t a_deep_one(const struct served_fixture *s) {
+  int32_t i = 0;
+  while (s->alone.result[i].exit <= UPTO) i++;
+  return i;
+}
+
 static int64_t parameter(const json_t *json, const char *name) {
   const json_t *value = json_object_get(json_object_get(json, "parameters"), name);
   assert_true(json_is_integer(value));
@@ -239,12 +256,7 @@ static void an_early_answer_comes_from_before_the_cut(void **state) {
   (void)state;
   struct pair pair = pair_new(served_options(), served_options());
   for (int32_t i = 0; i < 16; i++) {
-    struct ex_text text = {0};
-    write_request(pair.far.f, i, 1, "", &text);
-    struct reply reply =
-        http_call(pair.port, "POST", "/v2/models/small/infer",
-                  "Accept: text/event-stream\r\nConnection: close\r\n", text.data, text.size);
-    ex__text_clear(&text);
+    struct reply reply = ask_events(&pair.far, pair.port, i);
     assert_int_equal(reply.status, 200);
     bool crosses = pair.far.alone.result[i].exit > UPTO;
     assert_true((strstr(http_text(&reply), "event: early") != NULL) == crosses);
@@ -313,6 +325,10 @@ static void a_link_that_is_down_costs_nothing(void **state) {
   assert_true(metric(port, "upstream_total", ",outcome=\"down\"") >= 3);
   assert_true(metric(port, "upstream_total", ",outcome=\"skipped\"") > 0);
   assert_true(metric(port, "upstream_bytes_total", "") == 0);
+  struct reply reply = ask_events(&s, port, a_deep_one(&s));
+  assert_null(strstr(http_text(&reply), "event: early")); /* there will be no better one */
+  assert_non_null(strstr(http_text(&reply), "event: final"));
+  ex__text_clear(&reply.body);
   ex__server_free(near, 5);
   served_free(&s);
 }
@@ -352,9 +368,7 @@ static void the_end_does_not_wait_for_the_link(void **state) {
   snprintf(url, sizeof url, "http://127.0.0.1:%d", (int)silent.port);
   options.service.upstream_seconds = 60;
   ex_server *near = device(url, options);
-  int32_t i = 0;
-  while (s.alone.result[i].exit <= UPTO) i++;
-  write_request(s.f, i, 1, "", &text);
+  write_request(s.f, a_deep_one(&s), 1, "", &text);
   int fd = http_connect(ex__server_port(near));
   http_send_request(fd, "POST", "/v2/models/small/infer", "", text.data, text.size);
   while (atomic_load(&silent.n) == 0) sched_yield();

@@ -120,7 +120,7 @@ void ex__inference_cross(struct ex_inference_sample *sample,
   sample->near = *answer;
   memcpy(sample->logits, answer->logits, (size_t)inference->served->info.n_outputs * sizeof(float));
   sample->near.logits = sample->near.result.logits = sample->logits;
-  if (write_call(sample, ex__now_ns()) != EX_OK) {
+  if (ex__uplink_skips(uplink) || write_call(sample, ex__now_ns()) != EX_OK) {
     come_back(&sample->call, EX_UPLINK_SKIPPED, "", 0);
     return;
   }

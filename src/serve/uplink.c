@@ -280,14 +280,25 @@ static void *work(void *context) {
 
 /* ---- from outside ---------------------------------------------------------------------- */
 
+/* Under the lock. */
+static bool is_open(const ex_uplink *uplink, int64_t now) {
+  return !uplink->stop && uplink->n < uplink->most && uplink->resume_ns <= now;
+}
+
+bool ex__uplink_skips(ex_uplink *uplink) {
+  pthread_mutex_lock(&uplink->lock);
+  bool open = is_open(uplink, ex__now_ns());
+  pthread_mutex_unlock(&uplink->lock);
+  return !open;
+}
+
 void ex__uplink_send(ex_uplink *uplink, struct ex_uplink_call *call) {
   int64_t now = ex__now_ns();
   call->began_ns = now;
   call->transfer = NULL;
   if (call->until_ns > now + uplink->longest_ns) call->until_ns = now + uplink->longest_ns;
   pthread_mutex_lock(&uplink->lock);
-  bool tried =
-      !uplink->stop && uplink->n < uplink->most && uplink->resume_ns <= now && call->until_ns > now;
+  bool tried = is_open(uplink, now) && call->until_ns > now;
   if (tried) {
     if (uplink->silent_ns == INT64_MAX) uplink->silent_ns = now;
     /* After a pause, one: the next ones wait for what becomes of it. */
@@ -394,5 +405,9 @@ void ex__uplink_free(ex_uplink *uplink) { (void)uplink; }
 void ex__uplink_send(ex_uplink *uplink, struct ex_uplink_call *call) {
   (void)uplink;
   call->done(call, EX_UPLINK_SKIPPED, "", 0);
+}
+bool ex__uplink_skips(ex_uplink *uplink) {
+  (void)uplink;
+  return true;
 }
 #endif

@@ -11,6 +11,8 @@
 #ifndef EX_SERVE_UPLINK_H
 #define EX_SERVE_UPLINK_H
 
+#include <stdbool.h>
+
 #include "base/text.h"
 
 typedef struct ex_uplink ex_uplink;
@@ -57,5 +59,7 @@ void ex__uplink_stop(ex_uplink *uplink);
 /* Stops, and waits for the calls' ends. None may be sent meanwhile. Accepts NULL. */
 void ex__uplink_free(ex_uplink *uplink);
 void ex__uplink_send(ex_uplink *uplink, struct ex_uplink_call *call);
+/* Would a call that was sent now be skipped? Then its body need not be made. */
+bool ex__uplink_skips(ex_uplink *uplink);
 
 #endif
