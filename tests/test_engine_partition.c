@@ -6,6 +6,8 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#include "base/clock.h"
+#include "engine/engine_internal.h"
 #include "engine/pipeline.h"
 #include "tests/engine_fixture.h"
 
@@ -163,6 +165,35 @@ static void heads_that_others_read_cross(void **state) {
   fixture_free(f);
 }
 
+/* A sample that aims at an exit behind the cut is in time here where the stages before
+ * the cut are. */
+static void time_is_needed_up_to_the_cut(void **state) {
+  (void)state;
+  struct ex_error err;
+  struct fixture *f = fixture_new();
+  ex_policy policy = fixture_max_probability(f);
+  assert_ok(ex__policy_set(&policy, "thresholds", "1,2,0.5", &err), &err); /* from 0 to 2 */
+  ex_engine *engine = fixture_engine(f, &policy, 1, true);
+  engine->cost.body_ns[f->model->net->points[2].stage] = INT64_C(1) << 40;
+  ex_pipeline *pipeline = pipeline_of(engine);
+  struct seen *seen = ex__calloc(1, sizeof *seen);
+  assert_non_null(seen);
+  seen->crossing = (struct ex_crossing){.point = 1, .numbers = seen->numbers};
+  seen->ticket = (struct ex_ticket){.x = f->x[0],
+                                    .max_exit = -1,
+                                    .deadline_ns = ex__now_ns() + (INT64_C(1) << 36),
+                                    .crossing = &seen->crossing,
+                                    .answered = note,
+                                    .context = seen};
+  submit(pipeline, seen);
+  ex__pipeline_free(pipeline);
+  assert_true(seen->answer.crosses && !seen->answer.hurried);
+  assert_int_equal(seen->crossing.target, 2);
+  ex__free(seen);
+  ex_engine_free(engine);
+  fixture_free(f);
+}
+
 static void what_exits_add_up_crosses(void **state) {
   (void)state;
   struct ex_transform additive = {.kind = EX_TRANSFORM_ADDITIVE, .factor = 0.75}, product = {0};
@@ -254,6 +285,7 @@ int main(void) {
       cmocka_unit_test(two_machines_answer_as_one),
       cmocka_unit_test(an_earlier_exit_may_answer),
       cmocka_unit_test(heads_that_others_read_cross),
+      cmocka_unit_test(time_is_needed_up_to_the_cut),
       cmocka_unit_test(what_exits_add_up_crosses),
       cmocka_unit_test(later_answers_cross_and_stop),
       cmocka_unit_test(crossings_from_outside_are_checked),
