@@ -30,6 +30,9 @@ port() { # FILE: of the server that writes to it
 "$EXEUNT" serve m.safetensors --port 0 --upto 7 --upstream http://127.0.0.1:1 >out 2>err &&
   fail 'a cut after the last exit'
 grep -q 'must be in \[0, 2\]' err || fail 'no word about exits'
+"$EXEUNT" serve m.safetensors --port 0 --upto 0 --upstream https://127.0.0.1:1 --upstream-ca none.pem \
+  >out 2>err && fail 'certificates that are not there'
+grep -q 'none.pem' err || fail 'no word about certificates'
 "$EXEUNT" serve m.safetensors --port 0 --upto auto --upstream http://127.0.0.1:1 >out 2>err &&
   fail 'a cut was chosen for a link that is not there'
 grep -q 'did not answer (down)' err || fail 'no word about the link'

@@ -419,7 +419,11 @@ static void what_is_no_answer_is_not_believed(void **state) {
     snprintf(url, sizeof url, "http://127.0.0.1:%d", (int)stranger.port);
     options.service.upstream_seconds = 2;
     ex_server *near = device(url, options);
-    check_alone(&s, ex__server_port(near), "", 4);
+    int32_t port = ex__server_port(near);
+    check_alone(&s, port, "", 4);
+    bool moved = strstr(sayings[i], "302") != NULL; /* which is refused each time */
+    assert_true((metric(port, "upstream_total", ",outcome=\"down\"") >= 3) == !moved);
+    assert_true((metric(port, "upstream_total", ",outcome=\"skipped\"") > 0) == !moved);
     ex__server_free(near, 5);
     stranger_free(&stranger);
   }

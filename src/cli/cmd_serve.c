@@ -90,7 +90,7 @@ enum { MAX_TEXT = 1 << 20 };
 
 /* What the options name, as text. */
 struct texts {
-  void *token, *certificate, *key, *upstream_token;
+  void *token, *certificate, *key, *upstream_token, *upstream_ca;
 };
 
 static void free_texts(struct texts *texts) {
@@ -98,6 +98,7 @@ static void free_texts(struct texts *texts) {
   ex__free(texts->certificate);
   ex__free(texts->key);
   ex__free(texts->upstream_token);
+  ex__free(texts->upstream_ca);
 }
 
 static enum ex_status read_text(const char *path, void **text, struct ex_error *err) {
@@ -119,6 +120,8 @@ static enum ex_status read_texts(const struct options *options, struct texts *te
                                  struct ex_error *err) {
   EX_TRY(read_text(options->certificate, &texts->certificate, err));
   EX_TRY(read_text(options->key, &texts->key, err));
+  /* Read by libcurl; here for the word that it is missing. */
+  EX_TRY(read_text(options->upstream_ca, &texts->upstream_ca, err));
   EX_TRY(read_token(options->token_file, &texts->token, err));
   return read_token(options->upstream_token_file, &texts->upstream_token, err);
 }

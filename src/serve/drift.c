@@ -91,11 +91,11 @@ static void end_window(struct ex_drift *drift) {
 
 void ex__drift_note(struct ex_drift *drift, int32_t wanted, double first_confidence) {
   if (drift->window == 0) return;
-  int32_t bin = (int32_t)(first_confidence * EX_DRIFT_BINS);
   pthread_mutex_lock(&drift->lock);
   if (first_confidence >= 0) {
     bool apart = wanted >= 0 && wanted < drift->n_apart;
     drift->exit[apart ? wanted : drift->n_apart - 1]++;
+    int32_t bin = (int32_t)(first_confidence * EX_DRIFT_BINS);
     drift->confidence[bin < EX_DRIFT_BINS ? bin : EX_DRIFT_BINS - 1]++;
     if (++drift->n >= drift->window) end_window(drift);
   }

@@ -13,8 +13,8 @@ struct ex_inference_sample {
   /* Of a server that is split: what crosses, and what was answered before the cut. */
   struct ex_crossing crossing;
   struct ex_uplink_call call;
-  struct ex_pipeline_answer near;
-  float *logits; /* [2][n_outputs]: before the cut, and behind it */
+  struct ex_pipeline_answer near, far; /* far: of the other server, where it was accepted */
+  float *logits;                       /* [2][n_outputs]: before the cut, and behind it */
   enum ex_uplink_end end;
 };
 

@@ -48,6 +48,7 @@ struct ex_uplink {
   int64_t paused_ns, resume_ns; /* after FAILURES: when, and until when none is tried */
   int64_t pause_ns;             /* how long the next pause will be */
   int64_t silent_ns;            /* the first call since the last answer; INT64_MAX: none */
+  int64_t link_ns;              /* the least round trip, which is forgotten slowly; 0: none */
   bool told_down, told_refused;
 };
 
@@ -88,6 +89,8 @@ static void learn(ex_uplink *uplink, const struct ex_uplink_call *call, enum ex_
     down = !uplink->told_down;
     uplink->told_down = true;
   } else if (end == EX_UPLINK_ANSWERED || end == EX_UPLINK_REFUSED) {
+    int64_t took = ex__now_ns() - call->began_ns, link = uplink->link_ns + uplink->link_ns / 16;
+    if (end == EX_UPLINK_ANSWERED) uplink->link_ns = link == 0 || took < link ? took : link;
     up = uplink->told_down;
     refused = end == EX_UPLINK_REFUSED && !uplink->told_refused;
     uplink->told_refused = end == EX_UPLINK_REFUSED;
@@ -215,6 +218,18 @@ static bool take_come(ex_uplink *uplink, struct ex_uplink_call **first) {
   return !stop;
 }
 
+/* A whole reply has come. */
+static void end_replied(ex_uplink *uplink, struct ex_uplink_call *call, long status) {
+  const struct ex_text *reply = &call->transfer->reply;
+  const char *text = reply->size > 0 ? reply->data : "";
+  if (status != 200)
+    end_call(uplink, call, EX_UPLINK_REFUSED, text[0] != '\0' ? text : "no reason was given");
+  else if (call->accepts != NULL && !call->accepts(call, text, reply->size))
+    end_call(uplink, call, EX_UPLINK_DOWN, "what it said was no answer");
+  else
+    end_call(uplink, call, EX_UPLINK_ANSWERED, "");
+}
+
 static void end_finished(ex_uplink *uplink) {
   int left;
   for (CURLMsg *message; (message = curl_multi_info_read(uplink->multi, &left)) != NULL;) {
@@ -230,8 +245,7 @@ static void end_finished(ex_uplink *uplink) {
     if (code != CURLE_OK)
       end_call(uplink, call, EX_UPLINK_DOWN, curl_easy_strerror(code));
     else
-      end_call(uplink, call, status == 200 ? EX_UPLINK_ANSWERED : EX_UPLINK_REFUSED,
-               call->transfer->reply.size > 0 ? call->transfer->reply.data : "no reason was given");
+      end_replied(uplink, call, status);
   }
 }
 
@@ -290,6 +304,13 @@ bool ex__uplink_skips(ex_uplink *uplink) {
   bool open = is_open(uplink, ex__now_ns());
   pthread_mutex_unlock(&uplink->lock);
   return !open;
+}
+
+int64_t ex__uplink_link_ns(ex_uplink *uplink) {
+  pthread_mutex_lock(&uplink->lock);
+  int64_t link_ns = uplink->link_ns;
+  pthread_mutex_unlock(&uplink->lock);
+  return link_ns;
 }
 
 void ex__uplink_send(ex_uplink *uplink, struct ex_uplink_call *call) {
@@ -402,6 +423,7 @@ enum ex_status ex__uplink_new(const struct ex_uplink_options *options, ex_uplink
 }
 void ex__uplink_stop(ex_uplink *uplink) { (void)uplink; }
 void ex__uplink_free(ex_uplink *uplink) { (void)uplink; }
+int64_t ex__uplink_link_ns(ex_uplink *uplink) { return (void)uplink, 0; }
 void ex__uplink_send(ex_uplink *uplink, struct ex_uplink_call *call) {
   (void)uplink;
   call->done(call, EX_UPLINK_SKIPPED, "", 0);

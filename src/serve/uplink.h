@@ -18,9 +18,9 @@
 typedef struct ex_uplink ex_uplink;
 
 enum ex_uplink_end {
-  EX_UPLINK_ANSWERED, /* with status 200 */
+  EX_UPLINK_ANSWERED, /* with status 200, and accepted */
   EX_UPLINK_LATE,     /* no answer in time */
-  EX_UPLINK_DOWN,     /* no connection, or it broke */
+  EX_UPLINK_DOWN,     /* no connection, or it broke, or who answers is not whom was asked */
   EX_UPLINK_REFUSED,  /* another status; the reply says why */
   EX_UPLINK_SKIPPED,  /* not tried: the link is down or stopped, or too many are under way */
   EX_UPLINK_ENDS
@@ -41,6 +41,9 @@ struct ex_uplink_call {
   struct ex_text body; /* JSON of json_size bytes, then binary tensors */
   size_t json_size;
   int64_t until_ns; /* by ex__now_ns; the uplink's own limit holds beside it */
+  /* By the uplink's thread: is this reply, of status 200, an answer? A portal's page is
+   * none, and its link counts as down. NULL: any is. */
+  bool (*accepts)(struct ex_uplink_call *call, const char *reply, size_t size);
   /* By the uplink's thread, or by ex__uplink_send itself; once. The reply is valid
    * during the call. */
   void (*done)(struct ex_uplink_call *call, enum ex_uplink_end end, const char *reply, size_t size);
@@ -58,6 +61,9 @@ enum ex_status ex__uplink_new(const struct ex_uplink_options *options, ex_uplink
 void ex__uplink_stop(ex_uplink *uplink);
 /* Stops, and waits for the calls' ends. None may be sent meanwhile. Accepts NULL. */
 void ex__uplink_free(ex_uplink *uplink);
+/* The link's own part of a round trip, about, in nanoseconds: the least of the last
+ * ones, which holds what the other server takes at the least. 0: not known. */
+int64_t ex__uplink_link_ns(ex_uplink *uplink);
 void ex__uplink_send(ex_uplink *uplink, struct ex_uplink_call *call);
 /* Would a call that was sent now be skipped? Then its body need not be made. */
 bool ex__uplink_skips(ex_uplink *uplink);
