@@ -11,7 +11,8 @@
  *                 that knows it
  *   endpoint.c    where it listens, and the certificate it shows there
  *   route.c       which call a path means
- *   inference.c   one request for answers: infer_parse.c → pipeline → infer_answer.c
+ *   inference.c   one request for answers: infer_parse.c → pipeline → infer_answer.c;
+ *                 inference_split.c sends it on to another server, by uplink.c
  *   service.c     a name, and the model that is served under it now
  *   statistics.c  what is counted; metrics.c and dashboard.c show it
  */
