@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     FUZZ_REQUIRE(result.label >= 0 && result.label < CLASSES);
     FUZZ_REQUIRE(result.exit >= 0 && result.exit < EXITS);
-    FUZZ_REQUIRE(result.macs >= 0 && result.macs <= 100);
+    FUZZ_REQUIRE(result.macs >= 0 && result.macs <= 200);
     FUZZ_REQUIRE(result.confidence >= 0 && result.confidence <= 1);
     for (int c = 0; c < CLASSES; c++) FUZZ_REQUIRE(isfinite(values[c]));
   }

@@ -161,8 +161,8 @@ static void savings_are_of_what_is_behind(void **state) {
 
 static void numbers_may_cross_in_a_few_bits(void **state) {
   (void)state;
-  double bytes[EX_CUT_FORMS];
-  for (int form = 0; form < EX_CUT_FORMS; form++) {
+  double bytes[EX_CUT_INPUT + 1];
+  for (int form = 0; form <= EX_CUT_INPUT; form++) {
     struct ex_server_options near = served_options();
     near.service.cut = (enum ex_cut_form)form;
     struct pair pair = pair_new(served_options(), near);
@@ -180,6 +180,26 @@ static void numbers_may_cross_in_a_few_bits(void **state) {
   }
   assert_true(bytes[EX_CUT_INT8] < 0.6 * bytes[EX_CUT_FLOAT32]);
   assert_true(bytes[EX_CUT_INT4] < 0.8 * bytes[EX_CUT_INT8]);
+}
+
+/* The other server begins anew: its answers are those of the whole, for more work. */
+static void the_input_itself_may_cross(void **state) {
+  (void)state;
+  struct ex_server_options near = served_options();
+  near.service.cut = EX_CUT_INPUT;
+  struct pair pair = pair_new(served_options(), near);
+  for (int32_t i = 0; i < N_SAMPLES; i++) {
+    const struct ex_result *whole = &pair.far.alone.result[i];
+    json_t *json = ask(&pair.far, pair.port, i, 1, "");
+    assert_int_equal(parameter(json, "upstream"), whole->exit > UPTO);
+    assert_int_equal(parameter(json, "exit"), whole->exit);
+    assert_true((parameter(json, "macs") > whole->macs) == (whole->exit > UPTO));
+    for (size_t c = 0; c < N_CLASSES; c++)
+      assert_true((float)json_number_value(json_array_get(tensor(json, "logits"), c)) ==
+                  pair.far.alone.logits[i][c]);
+    json_decref(json);
+  }
+  pair_free(&pair);
 }
 
 static void what_is_asked_here_holds_there(void **state) {
@@ -236,7 +256,8 @@ static void classes_cross_by_number(void **state) {
       .max_exit = -1, .max_risk = NAN, .has_classes = true, .n_classes = 2, .classes = {3, 5}};
   struct ex_infer_request read;
   struct ex_text body = {0};
-  ex__infer_write_cut(&asked, 2, 1000, 1, &body);
+  const struct ex_infer_tensor tensor = {"cut", "UINT8", NULL, 1};
+  ex__infer_write_call(&asked, 2, 1000, "0123456789abcdef", &tensor, &body);
   ex__text_add(&body, "x");
   assert_ok(ex__infer_parse(model, 1, body.data, body.size, (int64_t)body.size - 1, &read, &err),
             &err);
@@ -245,6 +266,7 @@ static void classes_cross_by_number(void **state) {
   assert_int_equal(read.classes[1], 5);
   assert_int_equal(read.later, 2);
   assert_int_equal(read.deadline_us, 1000);
+  assert_string_equal(read.mark, "0123456789abcdef");
   ex__infer_clear(&read);
   ex__text_clear(&body);
   model->labels = own;
@@ -433,24 +455,28 @@ static void what_is_no_answer_is_not_believed(void **state) {
 /* Another rule would go on otherwise: both machines must serve the same model. */
 static void another_model_is_refused(void **state) {
   (void)state;
-  struct ex_server_options near = served_options();
+  static const enum ex_cut_form forms[] = {EX_CUT_INT8, EX_CUT_INPUT};
   const char *const set[] = {"thresholds=0.5,0.5,0.5"};
-  near.service.set = set;
-  near.service.n_set = 1;
-  atomic_store(&n_logged, 0);
-  struct pair pair = pair_new(served_options(), near);
-  int32_t alone = 0;
-  for (int32_t i = 0; i < N_SAMPLES; i++) {
-    json_t *json = ask(&pair.far, pair.port, i, 1, "");
-    assert_int_equal(parameter(json, "upstream"), 0);
-    alone += (int32_t)parameter(json, "alone");
-    json_decref(json);
+  for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
+    struct ex_server_options near = served_options();
+    near.service.set = set;
+    near.service.n_set = 1;
+    near.service.cut = forms[f];
+    atomic_store(&n_logged, 0);
+    struct pair pair = pair_new(served_options(), near);
+    int32_t alone = 0;
+    for (int32_t i = 0; i < N_SAMPLES; i++) {
+      json_t *json = ask(&pair.far, pair.port, i, 1, "");
+      assert_int_equal(parameter(json, "upstream"), 0);
+      alone += (int32_t)parameter(json, "alone");
+      json_decref(json);
+    }
+    assert_true(alone > 0);
+    assert_int_equal(atomic_load(&n_logged), 1);
+    assert_true(metric(pair.port, "upstream_total", ",outcome=\"refused\"") == alone);
+    assert_true(metric(pair.far.port, "requests_total", ",outcome=\"wrong\"") == alone);
+    pair_free(&pair);
   }
-  assert_true(alone > 0);
-  assert_int_equal(atomic_load(&n_logged), 1);
-  assert_true(metric(pair.port, "upstream_total", ",outcome=\"refused\"") == alone);
-  assert_true(metric(pair.far.port, "requests_total", ",outcome=\"wrong\"") == alone);
-  pair_free(&pair);
 }
 
 /* ---- what cannot be ------------------------------------------------------------------ */
@@ -479,6 +505,7 @@ int main(void) {
       cmocka_unit_test(each_input_drifts_once),
       cmocka_unit_test(savings_are_of_what_is_behind),
       cmocka_unit_test(numbers_may_cross_in_a_few_bits),
+      cmocka_unit_test(the_input_itself_may_cross),
       cmocka_unit_test(what_is_asked_here_holds_there),
       cmocka_unit_test(the_guard_holds_there),
       cmocka_unit_test(classes_cross_by_number),

@@ -71,7 +71,7 @@ static const struct option_spec table[] = {
      "time, the best answer up to --upto is given."},
     {"cut", 0, OPTION_TEXT, offsetof(struct options, cut), "FORM", 0, 0, "int8",
      "How numbers are sent there: float32 (the answers are those of the whole network, bit by "
-     "bit), int8 or int4."},
+     "bit), int8 or int4; or input: the input itself, and the network is run anew there."},
     {"upstream-timeout", 0, OPTION_REAL, offsetof(struct options, upstream_timeout), "SECONDS",
      0.001, 3600, "1", "Longest wait for it; a request's deadline_us may be shorter."},
     {"upstream-token-file", 0, OPTION_TEXT, offsetof(struct options, upstream_token_file), "FILE",
@@ -138,9 +138,9 @@ static enum ex_status read_split(const struct options *options, const struct tex
       (!ex__text_to_int(options->upto, &upto) || upto < 0 || upto >= EX_MAX_POINTS))
     return ex__fail(err, EX_EINVAL, "--upto %s; must be the number of an exit, or auto",
                     options->upto);
-  while (form < EX_CUT_FORMS && strcmp(options->cut, ex__cut_form[form]) != 0) form++;
-  if (form == EX_CUT_FORMS)
-    return ex__fail(err, EX_EINVAL, "--cut %s; must be float32, int8 or int4", options->cut);
+  while (form <= EX_CUT_INPUT && strcmp(options->cut, ex__cut_form[form]) != 0) form++;
+  if (form > EX_CUT_INPUT)
+    return ex__fail(err, EX_EINVAL, "--cut %s; must be float32, int8, int4 or input", options->cut);
   out->upstream = options->upstream;
   out->upto = (int32_t)upto;
   out->cut = (enum ex_cut_form)form;

@@ -35,6 +35,7 @@ struct ex_infer_request {
   char *id;           /* as a JSON string; NULL: none was given */
   int32_t n;          /* samples */
   float *x;           /* [n][features]; NULL where there is a cut */
+  char mark[20];      /* of the network and rule that are meant, hexadecimal; "": any */
   const uint8_t *cut; /* [cut_size], within the body; NULL where there is x */
   size_t cut_size;
   int32_t max_exit;    /* −1: the network's last */
@@ -80,11 +81,18 @@ struct ex_infer_reply {
  * exit, the lowest confidence, the sum. */
 void ex__infer_write(const struct ex_infer_reply *reply, struct ex_text *json,
                      struct ex_text *binary);
+/* The tensor, in binary, that follows a request to the machine behind the cut. */
+struct ex_infer_tensor {
+  const char *name, *datatype;  /* "cut", "UINT8" */
+  const struct ex_shape *shape; /* of one sample; NULL: [size] */
+  size_t size;                  /* bytes */
+};
 /* The JSON of a request that asks the machine behind the cut for what a client asked
  * here, of one sample, with `left_us` left, to be answered `later` exits later than the
- * policy says; a packet of `size` bytes is to follow. */
-void ex__infer_write_cut(const struct ex_infer_request *asked, int32_t later, int64_t left_us,
-                         size_t size, struct ex_text *json);
+ * policy says, by the network and rule of the mark. */
+void ex__infer_write_call(const struct ex_infer_request *asked, int32_t later, int64_t left_us,
+                          const char *mark, const struct ex_infer_tensor *tensor,
+                          struct ex_text *json);
 /* Its reply: label, exit, macs, confidence, and where `logits` are wanted
  * result->logits [n_outputs]. EX_EFORMAT and the like: what is wrong with it. */
 enum ex_status ex__infer_read_reply(const void *json, size_t size, const struct ex_model_info *info,

@@ -10,9 +10,20 @@
 #include "base/json.h"
 #include "serve/infer.h"
 
-void ex__infer_write_cut(const struct ex_infer_request *asked, int32_t later, int64_t left_us,
-                         size_t size, struct ex_text *json) {
-  ex__text_add(json, "{\"parameters\":{\"deadline_us\":%lld", (long long)left_us);
+static void write_tensor(const struct ex_infer_tensor *tensor, struct ex_text *json) {
+  ex__text_add(json, "{\"name\":\"%s\",\"datatype\":\"%s\",\"shape\":[", tensor->name,
+               tensor->datatype);
+  if (tensor->shape == NULL) ex__text_add(json, "%zu", tensor->size);
+  for (int32_t i = 0; tensor->shape != NULL && i < tensor->shape->rank; i++)
+    ex__text_add(json, i > 0 ? ",%d" : "%d", (int)tensor->shape->dim[i]);
+  ex__text_add(json, "],\"parameters\":{\"binary_data_size\":%zu}}", tensor->size);
+}
+
+void ex__infer_write_call(const struct ex_infer_request *asked, int32_t later, int64_t left_us,
+                          const char *mark, const struct ex_infer_tensor *tensor,
+                          struct ex_text *json) {
+  ex__text_add(json, "{\"parameters\":{\"deadline_us\":%lld,\"mark\":\"%s\"", (long long)left_us,
+               mark);
   if (later > 0) ex__text_add(json, ",\"exits_later\":%d", (int)later);
   if (asked->max_exit >= 0) ex__text_add(json, ",\"max_exit\":%d", (int)asked->max_exit);
   if (!isnan(asked->max_risk)) ex__text_add(json, ",\"max_risk\":%.17g", asked->max_risk);
@@ -25,10 +36,9 @@ void ex__infer_write_cut(const struct ex_infer_request *asked, int32_t later, in
   ex__text_add(json, "},\"outputs\":[{\"name\":\"label\"},{\"name\":\"confidence\"},"
                      "{\"name\":\"exit\"},{\"name\":\"macs\"}");
   if (ex__infer_wants(asked, EX_OUTPUT_LOGITS)) ex__text_add(json, ",{\"name\":\"logits\"}");
-  ex__text_add(json,
-               "],\"inputs\":[{\"name\":\"cut\",\"datatype\":\"UINT8\",\"shape\":[%zu],"
-               "\"parameters\":{\"binary_data_size\":%zu}}]}",
-               size, size);
+  ex__text_add(json, "],\"inputs\":[");
+  write_tensor(tensor, json);
+  ex__text_add(json, "]}");
 }
 
 /* The numbers of the output `what`, of which there must be n. */
@@ -74,7 +84,8 @@ static enum ex_status read_reply(const json_t *reply, const struct ex_model_info
   double value;
   EX_TRY(read_integer(reply, EX_OUTPUT_LABEL, info->n_outputs - 1, &label, err));
   EX_TRY(read_integer(reply, EX_OUTPUT_EXIT, info->n_exits - 1, &exit, err));
-  EX_TRY(read_integer(reply, EX_OUTPUT_MACS, info->full_macs, &macs, err));
+  /* Heads on the way, and stages that are run anew, may come to more than full depth. */
+  EX_TRY(read_integer(reply, EX_OUTPUT_MACS, 2 * info->full_macs, &macs, err));
   EX_TRY(read_real(reply, EX_OUTPUT_CONFIDENCE, 1, 0, &value, err));
   if (value < 0 || value > 1)
     return ex__fail(err, EX_EFORMAT, "reply: confidence = %g; must be in [0, 1]", value);

@@ -66,6 +66,8 @@ static enum ex_status read_parameters(struct ex_infer_job *job, const json_t *re
   EX_TRY(read_integer(given, "exits_later", EX_MAX_POINTS, &later, job->err));
   out->max_exit = (int32_t)max_exit;
   out->later = (int32_t)later;
+  const char *mark = json_string_value(json_object_get(given, "mark"));
+  if (mark != NULL) snprintf(out->mark, sizeof out->mark, "%s", mark); /* too long: not ours */
   if (json_object_get(given, "max_risk") != NULL)
     EX_TRY(ex__json_real(given, "max_risk", "parameters", 0, 2, &out->max_risk, job->err));
   const json_t *classes = json_object_get(given, "classes");

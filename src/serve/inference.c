@@ -159,6 +159,15 @@ static enum ex_status check_classes(const ex_inference *inference, struct ex_err
                   "parameters.classes: the exit rule of this model knows no classes of interest");
 }
 
+/* Whoever sends on what it began means the model that it has itself. */
+static enum ex_status check_mark(const ex_inference *inference, struct ex_error *err) {
+  const char *asked = inference->request.mark;
+  if (asked[0] == '\0' || strcmp(asked, inference->served->mark_text) == 0) return EX_OK;
+  return ex__fail(err, EX_EINVAL,
+                  "parameters.mark: another network or exit rule is served here; both machines "
+                  "must serve the same model");
+}
+
 enum ex_status ex__inference_new(ex_service *service, const void *body, size_t size,
                                  int64_t header_length, bool early, ex_inference **out,
                                  struct ex_error *err) {
@@ -175,6 +184,7 @@ enum ex_status ex__inference_new(ex_service *service, const void *body, size_t s
   for (int32_t i = 0; early && i < inference->request.n_outputs; i++)
     inference->request.output[i].binary = false; /* events are text */
   if (status == EX_OK) status = check_classes(inference, err);
+  if (status == EX_OK) status = check_mark(inference, err);
   if (status == EX_OK) status = reserve(inference, err);
   if (status == EX_OK) status = ex__inference_behind(inference, err);
   if (status == EX_OK)

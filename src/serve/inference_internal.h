@@ -40,6 +40,13 @@ void ex__inference_record(struct ex_inference_sample *sample,
 /* inference_split.c */
 /* Memory for what may cross, of a server that is split. */
 enum ex_status ex__inference_split(struct ex_inference_sample *sample, struct ex_error *err);
+/* The body of a call that sends on what crossed, in the form of the service, for what
+ * a client asked here; x [features] is the input. EX_ENOMEM, EX_ENOTFINITE. */
+enum ex_status ex__inference_write_call(const struct ex_served *served, enum ex_cut_form form,
+                                        const struct ex_crossing *crossing, const float *x,
+                                        const struct ex_infer_request *asked, int32_t later,
+                                        int64_t left_us, struct ex_uplink_call *call,
+                                        struct ex_error *err);
 /* The sample goes on upstream; what becomes of it is recorded. */
 void ex__inference_cross(struct ex_inference_sample *sample,
                          const struct ex_pipeline_answer *answer);

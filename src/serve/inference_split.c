@@ -96,6 +96,51 @@ static int64_t time_there(ex_uplink *uplink, int64_t left) {
   return there > left / 4 ? there : left > 0 ? left / 4 : 0;
 }
 
+/* Bytes where all numbers are, as those of images; else floats. */
+static const char *write_input(const float *x, int64_t n, struct ex_text *out) {
+  int64_t bytes = 0;
+  while (bytes < n && x[bytes] >= 0 && x[bytes] <= 255 && x[bytes] == (float)(uint8_t)x[bytes])
+    bytes++;
+  if (bytes < n) {
+    ex__text_add_bytes(out, x, (size_t)n * sizeof *x);
+    return "FP32";
+  }
+  for (int64_t i = 0; i < n; i++) {
+    const uint8_t byte = (uint8_t)x[i];
+    ex__text_add_bytes(out, &byte, 1);
+  }
+  return "UINT8";
+}
+
+enum ex_status ex__inference_write_call(const struct ex_served *served, enum ex_cut_form form,
+                                        const struct ex_crossing *crossing, const float *x,
+                                        const struct ex_infer_request *asked, int32_t later,
+                                        int64_t left_us, struct ex_uplink_call *call,
+                                        struct ex_error *err) {
+  struct ex_infer_tensor tensor = {.name = "cut", .datatype = "UINT8"};
+  struct ex_text binary = {0};
+  enum ex_status status = EX_OK;
+  if (form == EX_CUT_INPUT) {
+    tensor.name = "input";
+    tensor.datatype = write_input(x, served->features, &binary);
+    tensor.shape = &served->model->net->input;
+  } else {
+    status = ex__packet_write(ex__pipeline_partition(served->pipeline), crossing, form,
+                              served->mark, &binary, err);
+  }
+  tensor.size = binary.size;
+  call->body.size = 0;
+  if (status == EX_OK) {
+    ex__infer_write_call(asked, later, left_us, served->mark_text, &tensor, &call->body);
+    call->json_size = call->body.size;
+    ex__text_add_bytes(&call->body, binary.data, binary.size);
+    if (ex__text_status(&binary) != EX_OK || ex__text_status(&call->body) != EX_OK)
+      status = ex__fail(err, EX_ENOMEM, "upstream: no memory for a call");
+  }
+  ex__text_clear(&binary);
+  return status;
+}
+
 static enum ex_status write_call(struct ex_inference_sample *sample, int64_t now) {
   const ex_inference *inference = sample->inference;
   const ex_service *service = inference->service;
@@ -108,19 +153,9 @@ static enum ex_status write_call(struct ex_inference_sample *sample, int64_t now
     call->until_ns -= reserve_ns;
     if (call->until_ns - now < left) left = call->until_ns - now;
   }
-  struct ex_text packet = {0};
-  enum ex_status status =
-      ex__packet_write(ex__pipeline_partition(inference->served->pipeline), &sample->crossing,
-                       service->options.cut, inference->served->mark, &packet, NULL);
-  if (status == EX_OK) {
-    ex__infer_write_cut(&inference->request, sample->ticket.later,
-                        time_there(service->uplink, left) / 1000, packet.size, &call->body);
-    call->json_size = call->body.size;
-    ex__text_add_bytes(&call->body, packet.data, packet.size);
-    status = ex__text_status(&call->body);
-  }
-  ex__text_clear(&packet);
-  return status;
+  return ex__inference_write_call(inference->served, service->options.cut, &sample->crossing,
+                                  sample->ticket.x, &inference->request, sample->ticket.later,
+                                  time_there(service->uplink, left) / 1000, call, NULL);
 }
 
 void ex__inference_cross(struct ex_inference_sample *sample,

@@ -13,7 +13,7 @@
 enum { HEAD = 24, STOPS = 1, DEFLATED = 2 };
 
 static const char magic[4] = {'E', 'x', 'C', '1'};
-const char *const ex__cut_form[EX_CUT_FORMS] = {"float32", "int8", "int4"};
+const char *const ex__cut_form[EX_CUT_FORMS + 1] = {"float32", "int8", "int4", "input"};
 
 static const struct form {
   int32_t bits, codes; /* of a number; of which there are so many */

@@ -19,9 +19,17 @@
 #include "base/text.h"
 #include "engine/partition.h"
 
-enum ex_cut_form { EX_CUT_FLOAT32, EX_CUT_INT8, EX_CUT_INT4, EX_CUT_FORMS };
-enum { EX_PACKET_MARK = 8 };                         /* bytes of the mark of network and rule */
-extern const char *const ex__cut_form[EX_CUT_FORMS]; /* "float32", … */
+/* How numbers of a cut cross; EX_CUT_INPUT: not at all, the input does, and the other
+ * machine begins anew. */
+enum ex_cut_form {
+  EX_CUT_FLOAT32,
+  EX_CUT_INT8,
+  EX_CUT_INT4,
+  EX_CUT_FORMS,
+  EX_CUT_INPUT = EX_CUT_FORMS
+};
+enum { EX_PACKET_MARK = 8 };                             /* bytes of the mark of network and rule */
+extern const char *const ex__cut_form[EX_CUT_FORMS + 1]; /* "float32", … "input" */
 
 /* Appends the packet; EX_ENOMEM, EX_ENOTFINITE (of a number that crosses). */
 enum ex_status ex__packet_write(const ex_partition *partition, const struct ex_crossing *crossing,

@@ -108,6 +108,7 @@ static enum ex_status mark(struct ex_served *served, const ex_policy *policy,
   }
   if (ok) ex__digest_add(digest, weights, sizeof weights);
   if (digest != NULL) ex__digest_finish(digest, text);
+  if (ok) memcpy(served->mark_text, text, sizeof served->mark_text - 1);
   for (int i = 0; ok && i < EX_PACKET_MARK; i++) {
     const char pair[3] = {text[2 * i], text[2 * i + 1], '\0'};
     served->mark[i] = (uint8_t)strtoul(pair, NULL, 16);

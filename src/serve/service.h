@@ -48,9 +48,10 @@ struct ex_served {
   char **quoted; /* [n_outputs] labels as JSON strings */
   atomic_int users;
   uint8_t mark[EX_PACKET_MARK]; /* of weights, structure and rule */
-  int32_t upto;                 /* the exit behind which the cut lies; EX_UPTO_WHOLE: none */
-  double certified;             /* risk, in [0, 2], that the receipt certifies; infinity: none */
-  int32_t generation;           /* counts loads under this name, from 1 */
+  char mark_text[2 * EX_PACKET_MARK + 1];
+  int32_t upto;       /* the exit behind which the cut lies; EX_UPTO_WHOLE: none */
+  double certified;   /* risk, in [0, 2], that the receipt certifies; infinity: none */
+  int32_t generation; /* counts loads under this name, from 1 */
   struct ex_served *older;
 };
 

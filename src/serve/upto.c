@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "serve/infer.h"
+#include "serve/inference_internal.h"
 
 enum { PROBES = 5, BITS_OF_NOISE = 255 };
 static const double long_enough = 1; /* seconds of probing one cut */
@@ -98,19 +98,11 @@ static enum ex_status probe_cut(const struct ex_served *served, ex_service *serv
                                 struct probe *probe, const float *x, struct ex_crossing *crossing,
                                 double *there, int64_t *bytes, struct ex_error *err) {
   const struct ex_infer_request nothing_special = {.max_exit = -1, .max_risk = NAN};
-  const ex_partition *partition = ex__pipeline_partition(served->pipeline);
-  struct ex_text packet = {0};
   *there = NAN;
   if (!cross(served, &probe->event, x, crossing)) return EX_OK; /* the queue is full */
-  EX_TRY(ex__packet_write(partition, crossing, service->options.cut, served->mark, &packet, err));
-  probe->call.body.size = 0;
-  ex__infer_write_cut(&nothing_special, 0, (int64_t)(service->options.upstream_seconds * 1e6),
-                      packet.size, &probe->call.body);
-  probe->call.json_size = probe->call.body.size;
-  ex__text_add_bytes(&probe->call.body, packet.data, packet.size);
-  ex__text_clear(&packet);
-  if (ex__text_status(&probe->call.body) != EX_OK)
-    return ex__fail(err, EX_ENOMEM, "upstream: no memory for a probe");
+  EX_TRY(ex__inference_write_call(served, service->options.cut, crossing, x, &nothing_special, 0,
+                                  (int64_t)(service->options.upstream_seconds * 1e6), &probe->call,
+                                  err));
   *bytes = (int64_t)probe->call.body.size;
   *there = time_probe(service, probe);
   return EX_OK;
