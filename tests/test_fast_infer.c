@@ -227,6 +227,21 @@ static void an_encoder(void **state) {
   check(IMAGE(3, 1, 5), encoder);
 }
 
+/* A bias of the first rows alone is no part of the product, which is larger. */
+static void a_part_of_the_rows(void **state) {
+  (void)state;
+  static const char bias[] =
+      "kind=add parameters=9 shape=3,1,9 dims=3,9 first-steps=9,1 second-steps=0,1";
+  check(IMAGE(5, 1, 12),
+        (const struct line[]){
+            {"matmul", "rows=5 depth=12 columns=9 shared=true shape=5,1,9", 1, {0}, false, 0},
+            {"arithmetic", bias, 1, {1}, true, 0},
+            {0}});
+  check(IMAGE(5, 1, 9), (const struct line[]){{"standardise", "size=9", 1, {0}, false, 0},
+                                              {"arithmetic", bias, 1, {1}, true, 0},
+                                              {0}});
+}
+
 /* What follows a product or a standardised row number by number is no step of its own. */
 static void steps_of_an_encoder(void **state) {
   (void)state;
@@ -426,6 +441,7 @@ int main(void) {
       cmocka_unit_test(sums_with_the_input),
       cmocka_unit_test(pools_to_one_pixel),
       cmocka_unit_test(an_encoder),
+      cmocka_unit_test(a_part_of_the_rows),
       cmocka_unit_test(steps_of_an_encoder),
       cmocka_unit_test(fast_programs_are_near),
       cmocka_unit_test(repacking),

@@ -152,9 +152,10 @@ extern const struct fast_kind ex__fast_nothing, ex__fast_twin, ex__fast_elements
 bool ex__fast_choose_rows(const struct fast *fast, struct fast_step *step);
 /* Whether the views and arithmetic of a step are steps in memory, whatever the layouts. */
 bool ex__fast_strides_can(const struct fast *fast, const struct fast_step *step);
-/* Whether `next` works on a row with one number of its own for each of n columns, and is of
- * this kind (enum ex_arithmetic_kind). */
-bool ex__fast_is_by_column(const struct ex_node *next, int32_t kind, int32_t n);
+/* Whether `next` works on all numbers of a value of shape `in` by one of its own for each of n
+ * columns, and is of this kind (enum ex_arithmetic_kind). */
+bool ex__fast_is_by_column(const struct ex_node *next, int32_t kind, const struct ex_shape *in,
+                           int32_t n);
 /* Of a view that is one run of neighbours: its first element; else −1. */
 int64_t ex__fast_run_of(const struct ex_node *view);
 

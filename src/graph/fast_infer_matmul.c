@@ -26,7 +26,7 @@ static bool matmul_absorbs(const struct fast *fast, struct fast_step *step,
                            const struct ex_node *next, int32_t id) {
   if (step->relu || step->curve != EX_CURVE_NONE || !ex__fast_is_plain(fast, id)) return false;
   if (step->shift == NULL && step->residual < 0 &&
-      ex__fast_is_by_column(next, EX_ARITHMETIC_ADD, attr_of(step)->columns)) {
+      ex__fast_is_by_column(next, EX_ARITHMETIC_ADD, &step->node->shape, attr_of(step)->columns)) {
     step->shift = next;
     return true;
   }
@@ -189,7 +189,7 @@ static void run_matmul(const struct fast *fast, const struct fast_step *step,
   for (int32_t part = 0; part < fast->threads; part++) run_part(fast, step, run, part);
 }
 
-const struct fast_kind ex__fast_matmul = {.name = "nhwc",
+const struct fast_kind ex__fast_matmul = {.name = "product",
                                           .make = make_matmul,
                                           .run = run_matmul,
                                           .pack = pack_matmul,

@@ -19,7 +19,8 @@ static int64_t n_rows_of(const struct fast *fast, const struct fast_step *step, 
   return ex__shape_count(&fast->values[step->in[0]].shape) / size;
 }
 
-bool ex__fast_is_by_column(const struct ex_node *next, int32_t kind, int32_t n) {
+bool ex__fast_is_by_column(const struct ex_node *next, int32_t kind, const struct ex_shape *in,
+                           int32_t n) {
   if (!is_op(next, "arithmetic") || next->n_in != 1) return false;
   const struct ex_arithmetic *attr = next->attr;
   if (attr->kind != kind || attr->parameters != n) return false;
@@ -32,19 +33,20 @@ bool ex__fast_is_by_column(const struct ex_node *next, int32_t kind, int32_t n) 
     first *= dim;
     own *= dim;
   }
-  return own % n == 0;
+  return own == ex__shape_count(in) && own % n == 0;
 }
 
 /* Scale and shift of a layer normalisation. */
 static bool standardise_absorbs(const struct fast *fast, struct fast_step *step,
                                 const struct ex_node *next, int32_t id) {
   const struct ex_standardise *attr = step->node->attr;
+  const struct ex_shape *shape = &step->node->shape;
   if (step->shift != NULL || !ex__fast_is_plain(fast, id)) return false;
-  if (step->factor == NULL && ex__fast_is_by_column(next, EX_ARITHMETIC_MUL, attr->size)) {
+  if (step->factor == NULL && ex__fast_is_by_column(next, EX_ARITHMETIC_MUL, shape, attr->size)) {
     step->factor = next;
     return true;
   }
-  if (!ex__fast_is_by_column(next, EX_ARITHMETIC_ADD, attr->size)) return false;
+  if (!ex__fast_is_by_column(next, EX_ARITHMETIC_ADD, shape, attr->size)) return false;
   step->shift = next;
   return true;
 }
