@@ -19,6 +19,35 @@ struct onnx_answer {
   double logits[64];
 };
 
+/* Names that are read in a graph, and in those within it. */
+static inline void onnx_read_names(const Onnx__GraphProto *graph, json_t *names) {
+  for (size_t i = 0; i < graph->n_output; i++)
+    json_object_set_new(names, graph->output[i]->name, json_true());
+  for (size_t i = 0; i < graph->n_node; i++) {
+    const Onnx__NodeProto *node = graph->node[i];
+    for (size_t k = 0; k < node->n_input; k++)
+      json_object_set_new(names, node->input[k], json_true());
+    for (size_t k = 0; k < node->n_attribute; k++)
+      if (node->attribute[k]->g != NULL) onnx_read_names(node->attribute[k]->g, names);
+  }
+}
+
+/* Runtimes complain of constants that nobody reads, and nodes would be work for nothing. */
+static inline void onnx_assert_read(const Onnx__GraphProto *graph, const json_t *names) {
+  for (size_t i = 0; i < graph->n_initializer; i++)
+    if (json_object_get(names, graph->initializer[i]->name) == NULL)
+      fail_msg("nobody reads the constant %s", graph->initializer[i]->name);
+  for (size_t i = 0; i < graph->n_node; i++) {
+    const Onnx__NodeProto *node = graph->node[i];
+    bool read = false;
+    for (size_t k = 0; k < node->n_output; k++)
+      read = read || json_object_get(names, node->output[k]) != NULL;
+    if (!read) fail_msg("nobody reads the node %s", node->name);
+    for (size_t k = 0; k < node->n_attribute; k++)
+      if (node->attribute[k]->g != NULL) onnx_assert_read(node->attribute[k]->g, names);
+  }
+}
+
 static inline ex_onnx *onnx_exported(const ex_model *model, const ex_policy *policy,
                                      enum ex_onnx_form form) {
   struct ex_error err = {0};
@@ -31,6 +60,10 @@ static inline ex_onnx *onnx_exported(const ex_model *model, const ex_policy *pol
   assert_int_equal(size, again_size);
   assert_memory_equal(data, again, size); /* the same model gives the same bytes */
   assert_ok(ex__onnx_parse(data, size, &onnx, &err), &err);
+  json_t *names = json_object();
+  onnx_read_names(onnx->proto->graph, names);
+  onnx_assert_read(onnx->proto->graph, names);
+  json_decref(names);
   ex__free(data);
   ex__free(again);
   return onnx;

@@ -94,6 +94,10 @@ static enum ex_status make_node(struct ex_onnx_walk *walk, int32_t id, struct ex
   return ex__onnx_step(&step, id, &walk->value[id], err);
 }
 
+int32_t ex__onnx_next_exit(const struct ex_onnx_walk *walk, int32_t point) {
+  return ex__policy_next(walk->job->policy, point, walk->net->n_points - 1);
+}
+
 enum ex_status ex__onnx_make(struct ex_onnx_walk *walk, int32_t id, struct ex_error *err) {
   want_nothing(walk);
   walk->wanted[id] = true;
@@ -128,15 +132,23 @@ static void put_aside(ex_onnx_graph *graph, int32_t point, const char *rows,
                                             ex__onnx_node(graph, "Shape", rows));
 }
 
-/* Of everything that a later point reads, the rows that stay. */
+/* What an answer at a point is made of, and the decision there. */
+static void want_point(const struct ex_onnx_walk *walk, int32_t point) {
+  const struct ex_point *points = walk->net->points;
+  uint32_t needs = ex__transform_needs(&walk->net->transform, point);
+  walk->wanted[points[point].output] = true;
+  if (reads_gate(walk, point)) walk->wanted[points[point].gate] = true;
+  for (int32_t p = walk->n_summed; p < point; p++)
+    if ((needs >> p & 1) != 0 && walk->carried[EX_CARRIED_OPINION + p] == NULL)
+      walk->wanted[points[p].output] = true;
+}
+
+/* Of everything that a later exit reads, the rows that stay. */
 static void keep(struct ex_onnx_walk *walk, int32_t point, const char *stay) {
   want_nothing(walk);
-  for (int32_t p = point + 1; p < walk->net->n_points; p++) {
-    walk->wanted[walk->net->points[p].output] = true;
-    if (reads_gate(walk, p)) walk->wanted[walk->net->points[p].gate] = true;
-    uint32_t needs = ex__transform_needs(&walk->net->transform, p);
-    for (int32_t j = walk->n_summed; j <= point; j++)
-      if (needs >> j & 1) walk->wanted[walk->net->points[j].output] = true;
+  for (int32_t p = point; p < walk->net->n_points - 1;) {
+    p = ex__onnx_next_exit(walk, p);
+    want_point(walk, p);
   }
   want_inputs(walk);
   for (int32_t id = 0; id < n_nodes(walk); id++)
@@ -256,6 +268,7 @@ static void look(struct ex_onnx_walk *walk, int32_t point, const char *answer) {
 static enum ex_status ask(struct ex_onnx_walk *walk, const struct ex_onnx_rule *rule, int32_t point,
                           const char *answer, const char **leaves, struct ex_error *err) {
   look(walk, point, answer);
+  walk->looks_again = ex__onnx_next_exit(walk, point) < walk->net->n_points - 1;
   if (reads_gate(walk, point)) {
     EX_TRY(ex__onnx_make(walk, walk->net->points[point].gate, err));
     walk->gate = walk->value[walk->net->points[point].gate];
@@ -263,6 +276,8 @@ static enum ex_status ask(struct ex_onnx_walk *walk, const struct ex_onnx_rule *
   const char *wants = rule->leaves(walk, point, answer);
   *leaves = ex__onnx_node(walk->graph, "And", wants, walk->looks);
   ex__onnx_forget(walk, point);
+  for (int32_t i = EX_CARRIED_NEXT; i < EX_CARRIED_OPINION; i++)
+    if (!walk->looks_again && rule->at_end == NULL) walk->carried[i] = NULL;
   return EX_OK;
 }
 
@@ -274,7 +289,7 @@ static enum ex_status write_exits(struct ex_onnx_walk *walk, const struct ex_onn
   for (bool ends = false; !ends;) {
     ex_onnx_graph *here = walk->graph;
     const char *answer = "", *leaves = "";
-    p = ex__policy_next(walk->job->policy, p, last);
+    p = ex__onnx_next_exit(walk, p);
     ends = p == last || rule->leaves == NULL;
     EX_TRY(ex__onnx_answer(walk, p, &answer, err));
     if (!ends) EX_TRY(ask(walk, rule, p, answer, &leaves, err));

@@ -151,7 +151,7 @@ static const char *by_shared_layer(struct ex_onnx_walk *walk, int32_t point, con
                        ex__onnx_real(graph, ex__value_number(&walk->values, "uncertainty")));
 }
 
-/* What eenet reads of an exit but the scores before it: [batch][*n]; `entropy` to come. */
+/* Probabilities as eenet reads them, [batch][*n]. */
 static const char *eenet_features(struct ex_onnx_walk *walk, const char *answer, int32_t *n) {
   ex_onnx_graph *graph = walk->graph;
   struct ex_eenet_reads reads = ex__eenet_reads(&walk->values);
@@ -182,11 +182,12 @@ static const char *by_scores(struct ex_onnx_walk *walk, int32_t point, const cha
       ex__onnx_node(graph, "Gemm", side_by_side(graph, features, features[2] != NULL ? 3 : 2),
                     weights, ex__onnx_real(graph, row[0] + row[1 + n]));
   const char *score = ex__onnx_node(graph, "Sigmoid", sum);
-  const char *known = ex__onnx_node(graph, "Where", ex__onnx_column(graph, walk->looks), score,
-                                    ex__onnx_real(graph, 0));
-  const char *scores[] = {walk->carried[PAST], known};
-  if (point < past)
+  if (point < past && walk->looks_again) {
+    const char *known = ex__onnx_node(graph, "Where", ex__onnx_column(graph, walk->looks), score,
+                                      ex__onnx_real(graph, 0));
+    const char *scores[] = {walk->carried[PAST], known};
     walk->carried[PAST] = scores[0] != NULL ? side_by_side(graph, scores, 2) : known;
+  }
   return ex__onnx_node(graph, "GreaterOrEqual", ex__onnx_row(graph, score),
                        ex__onnx_threshold(walk, point, 2));
 }
@@ -203,9 +204,11 @@ static const char *first_of(ex_onnx_graph *graph, const char *fires, int32_t n) 
 }
 
 static void go_to(struct ex_onnx_walk *walk, int32_t point, const char *first, int32_t from) {
+  if (!walk->looks_again) return;
+  const char *before = ex__onnx_recall(walk, EX_CARRIED_NEXT, EX_ONNX_INT64, 0);
   const char *next = ex__onnx_node(walk->graph, "Add", first,
                                    ex__onnx_integer(walk->graph, (int64_t)point + from));
-  ex__onnx_remember(walk, EX_CARRIED_NEXT, next, ex__onnx_integer(walk->graph, 0));
+  ex__onnx_remember(walk, EX_CARRIED_NEXT, next, before);
 }
 
 /* How far a jump goes at most; to go no further than 1 is to look at every exit. */
@@ -250,8 +253,9 @@ static const char *by_neighbours(struct ex_onnx_walk *walk, int32_t point, const
   static const ex_real ones[] = {1, 1, 1};
   ex_onnx_graph *graph = walk->graph;
   double beta = ex__value_number(&walk->values, "beta"), above[MOST_SUMS];
-  const char *columns[MOST_SUMS], *sums = ex__onnx_column(graph, answer);
+  const char *columns[MOST_SUMS], *sums;
   int32_t n = furthest(walk, point) - 1;
+  if (n > 0) sums = ex__onnx_column(graph, answer);
   for (int32_t i = 0; i < n; i++) {
     sums = ex__onnx_node(graph, "Conv", sums, ex__onnx_reals(graph, ones, 3, kernel));
     ex__onnx_set_ints(graph, "pads", pads, 2);
@@ -284,8 +288,8 @@ static const char *of_answer_before(struct ex_onnx_walk *walk, const char *answe
   enum { LABEL = EX_CARRIED_RULE, PROBABILITY };
   ex_onnx_graph *graph = walk->graph;
   const char *label = ex__onnx_label(graph, answer), *zero = ex__onnx_real(graph, 0);
-  const char *before = ex__onnx_recall(walk, LABEL, ex__onnx_integer(graph, -1));
-  const char *sure = ex__onnx_recall(walk, PROBABILITY, zero);
+  const char *before = ex__onnx_recall(walk, LABEL, EX_ONNX_INT64, -1);
+  const char *sure = ex__onnx_recall(walk, PROBABILITY, EX_ONNX_FLOAT, 0);
   const char *same = ex__onnx_node(graph, "Equal", label, before);
   const char *features[] = {
       ex__onnx_column(graph, ex__onnx_node(graph, "Where", same, sure, zero)),
@@ -296,7 +300,8 @@ static const char *of_answer_before(struct ex_onnx_walk *walk, const char *answe
     numbers[n + i] = weight[i][1];
   }
   ex__onnx_remember(walk, LABEL, label, before);
-  ex__onnx_remember(walk, PROBABILITY, ex__onnx_confidence(graph, answer), zero);
+  if (walk->looks_again)
+    ex__onnx_remember(walk, PROBABILITY, ex__onnx_confidence(graph, answer), sure);
   return ex__onnx_node(graph, "MatMul", side_by_side(graph, features, 2),
                        matrix_of(graph, numbers, 2, n));
 }

@@ -71,14 +71,17 @@ const char *ex__onnx_entropy(ex_onnx_graph *graph, const char *answer) {
 
 /* ---- memory ----------------------------------------------------------------- */
 
-const char *ex__onnx_recall(struct ex_onnx_walk *walk, int32_t carried, const char *otherwise) {
-  return walk->carried[carried] != NULL ? walk->carried[carried] : otherwise;
+const char *ex__onnx_recall(struct ex_onnx_walk *walk, int32_t carried,
+                            enum ex_onnx_element element, double otherwise) {
+  if (walk->carried[carried] != NULL) return walk->carried[carried];
+  return element == EX_ONNX_FLOAT ? ex__onnx_real(walk->graph, otherwise)
+                                  : ex__onnx_integer(walk->graph, (int64_t)otherwise);
 }
 
 void ex__onnx_remember(struct ex_onnx_walk *walk, int32_t carried, const char *value,
-                       const char *otherwise) {
-  walk->carried[carried] = ex__onnx_node(walk->graph, "Where", walk->looks, value,
-                                         ex__onnx_recall(walk, carried, otherwise));
+                       const char *before) {
+  if (walk->looks_again)
+    walk->carried[carried] = ex__onnx_node(walk->graph, "Where", walk->looks, value, before);
 }
 
 /* ---- rules ------------------------------------------------------------------ */
@@ -113,12 +116,12 @@ static const char *by_patience(struct ex_onnx_walk *walk, int32_t point, const c
   (void)point;
   ex_onnx_graph *graph = walk->graph;
   const char *label = ex__onnx_label(graph, answer), *zero = ex__onnx_integer(graph, 0);
-  const char *before = ex__onnx_recall(walk, LABEL, ex__onnx_integer(graph, -1));
+  const char *before = ex__onnx_recall(walk, LABEL, EX_ONNX_INT64, -1);
+  const char *count = ex__onnx_recall(walk, EQUAL, EX_ONNX_INT64, 0);
   const char *same = ex__onnx_node(graph, "Equal", label, before);
-  const char *more =
-      ex__onnx_node(graph, "Add", ex__onnx_recall(walk, EQUAL, zero), ex__onnx_integer(graph, 1));
+  const char *more = ex__onnx_node(graph, "Add", count, ex__onnx_integer(graph, 1));
   const char *equal = ex__onnx_node(graph, "Where", same, more, zero);
-  ex__onnx_remember(walk, EQUAL, equal, zero);
+  ex__onnx_remember(walk, EQUAL, equal, count);
   ex__onnx_remember(walk, LABEL, label, before);
   int64_t patience = (int64_t)ex__value_number(&walk->values, "patience");
   return ex__onnx_node(graph, "GreaterOrEqual", equal, ex__onnx_integer(graph, patience));
@@ -130,7 +133,7 @@ static const char *by_hazard(struct ex_onnx_walk *walk, int32_t point, const cha
   (void)point, (void)answer;
   ex_onnx_graph *graph = walk->graph;
   const char *zero = ex__onnx_real(graph, 0), *one = ex__onnx_real(graph, 1);
-  const char *left = ex__onnx_recall(walk, LEFT, zero);
+  const char *left = ex__onnx_recall(walk, LEFT, EX_ONNX_FLOAT, 0);
   const char *number = ex__onnx_node(graph, "Not", ex__onnx_node(graph, "IsNaN", walk->gate));
   const char *gate = ex__onnx_node(graph, "Sigmoid", ex__onnx_row(graph, walk->gate));
   const char *here = ex__onnx_node(graph, "Sub", one, left);
@@ -139,7 +142,8 @@ static const char *by_hazard(struct ex_onnx_walk *walk, int32_t point, const cha
   const char *hazard =
       ex__onnx_node(graph, "Where", ex__onnx_node(graph, "Greater", here, zero), share, one);
   walk->looks = ex__onnx_node(graph, "And", walk->looks, ex__onnx_row(graph, number));
-  ex__onnx_remember(walk, LEFT, ex__onnx_node(graph, "Add", left, leaves), left);
+  if (walk->looks_again)
+    ex__onnx_remember(walk, LEFT, ex__onnx_node(graph, "Add", left, leaves), left);
   return ex__onnx_node(graph, "GreaterOrEqual", hazard,
                        ex__onnx_real(graph, ex__value_number(&walk->values, "threshold")));
 }
@@ -151,16 +155,17 @@ enum { SUREST = EX_CARRIED_RULE, SUREST_EXIT, SUREST_ANSWER };
 static void compare_with_surest(struct ex_onnx_walk *walk, int32_t point, const char *confidence,
                                 const char *answer) {
   ex_onnx_graph *graph = walk->graph;
-  const char *none = ex__onnx_real(graph, 0), *here = ex__onnx_integer(graph, point);
-  const char *surest = ex__onnx_recall(walk, SUREST, none);
+  const char *surest = ex__onnx_recall(walk, SUREST, EX_ONNX_FLOAT, 0);
+  const char *exit = ex__onnx_recall(walk, SUREST_EXIT, EX_ONNX_INT64, point);
+  const char *best = walk->carried[SUREST_ANSWER] != NULL ? walk->carried[SUREST_ANSWER] : answer;
   const char *surer = ex__onnx_node(graph, "Greater", confidence, surest);
   surer = ex__onnx_node(graph, "And", surer, walk->looks);
-  walk->carried[SUREST] = ex__onnx_node(graph, "Where", surer, confidence, surest);
+  if (point < walk->net->n_points - 1)
+    walk->carried[SUREST] = ex__onnx_node(graph, "Where", surer, confidence, surest);
   walk->carried[SUREST_EXIT] =
-      ex__onnx_node(graph, "Where", surer, here, ex__onnx_recall(walk, SUREST_EXIT, here));
+      ex__onnx_node(graph, "Where", surer, ex__onnx_integer(graph, point), exit);
   walk->carried[SUREST_ANSWER] =
-      ex__onnx_node(graph, "Where", ex__onnx_column(graph, surer), answer,
-                    ex__onnx_recall(walk, SUREST_ANSWER, answer));
+      ex__onnx_node(graph, "Where", ex__onnx_column(graph, surer), answer, best);
 }
 
 static const char *by_fallback(struct ex_onnx_walk *walk, int32_t point, const char *answer) {

@@ -24,11 +24,15 @@ const char *ex__onnx_finite(ex_onnx_graph *graph, const char *value) {
   return ex__onnx_node(graph, "Equal", blemish(graph, value), ex__onnx_real(graph, 0));
 }
 
-/* ---- additive ----------------------------------------------------------------- */
+/* ---- sums and products over all heads so far ------------------------------------ */
 
-static const char *add_up(struct ex_onnx_walk *walk, int32_t point, const char *raw) {
+/* Takes the raw outputs of the next point in; returns the answer there, or where it is not
+ * asked for, anything. */
+typedef const char *running(struct ex_onnx_walk *walk, int32_t point, const char *raw, bool asked);
+
+static const char *add_up(struct ex_onnx_walk *walk, int32_t point, const char *raw, bool asked) {
   const char *before = walk->carried[EX_CARRIED_SUM];
-  (void)point;
+  (void)point, (void)asked;
   if (before != NULL)
     raw = ex__onnx_node(walk->graph, "Add", raw,
                         times(walk->graph, before, walk->net->transform.factor));
@@ -36,29 +40,39 @@ static const char *add_up(struct ex_onnx_walk *walk, int32_t point, const char *
   return raw;
 }
 
-/* ---- product ------------------------------------------------------------------ */
+/* Which classes are still in: [batch][n_outputs]. */
+static const char *classes_left(ex_onnx_graph *graph, const char *raw, const char *before,
+                                const char *nothing, const char *finite) {
+  const char *in = ex__onnx_node(graph, "Greater", raw, ex__onnx_real(graph, 0));
+  in = ex__onnx_node(graph, "And", in, ex__onnx_node(graph, "Greater", before, nothing));
+  return ex__onnx_node(graph, "And", in, finite);
+}
 
-static const char *multiply(struct ex_onnx_walk *walk, int32_t point, const char *raw) {
-  const double nothing = -1000;
-  ex_onnx_graph *graph = walk->graph;
-  const char *zero = ex__onnx_real(graph, 0), *out = ex__onnx_real(graph, nothing);
-  const char *before = ex__onnx_recall(walk, EX_CARRIED_SUM, zero);
+static const char *multiply(struct ex_onnx_walk *walk, int32_t point, const char *raw, bool asked) {
+  const double least = -1000;
   static const int64_t axis = 1;
-  const char *finite = ex__onnx_finite(graph, raw);
-  const char *stays = ex__onnx_node(graph, "Greater", before, out);
-  const char *in = ex__onnx_node(graph, "And", ex__onnx_node(graph, "Greater", raw, zero), stays);
-  in = ex__onnx_node(graph, "And", in, finite);
+  ex_onnx_graph *graph = walk->graph;
+  const char *nothing = ex__onnx_real(graph, least), *finite = ex__onnx_finite(graph, raw);
+  const char *before = ex__onnx_recall(walk, EX_CARRIED_SUM, EX_ONNX_FLOAT, 0);
+  const char *in = classes_left(graph, raw, before, nothing, finite);
   const char *safe = ex__onnx_node(graph, "Where", in, raw, ex__onnx_real(graph, 1));
-  const char *sum = ex__onnx_node(graph, "Log", safe);
-  sum = ex__onnx_node(graph, "Add", before,
-                      times(graph, sum, walk->net->transform.weight.value[point]));
-  sum = ex__onnx_node(graph, "Max", sum, ex__onnx_real(graph, nothing / 2));
-  sum = ex__onnx_node(graph, "Where", in, sum, out);
-  walk->carried[EX_CARRIED_SUM] = ex__onnx_node(graph, "Where", finite, sum, before);
-  const char *count = ex__onnx_node(graph, "Where", in, ex__onnx_real(graph, 1), zero);
-  count = ex__onnx_node(graph, "ReduceSum", count, ex__onnx_integers(graph, &axis, 1));
-  const char *left = ex__onnx_node(graph, "Greater", count, zero);
-  return ex__onnx_node(graph, "Where", left, sum, raw);
+  const char *sum =
+      times(graph, ex__onnx_node(graph, "Log", safe), walk->net->transform.weight.value[point]);
+  sum = ex__onnx_node(graph, "Add", before, sum);
+  sum = ex__onnx_node(graph, "Max", sum, ex__onnx_real(graph, least / 2));
+  sum = ex__onnx_node(graph, "Where", in, sum, nothing);
+  if (point < walk->net->n_points - 1)
+    walk->carried[EX_CARRIED_SUM] = ex__onnx_node(graph, "Where", finite, sum, before);
+  if (!asked) return raw;
+  const char *most = ex__onnx_node(graph, "ReduceMax", sum);
+  ex__onnx_set_ints(graph, "axes", &axis, 1);
+  return ex__onnx_node(graph, "Where", ex__onnx_node(graph, "Greater", most, nothing), sum, raw);
+}
+
+/* NULL: another kind. */
+static running *running_of(const struct ex_transform *transform) {
+  if (transform->kind == EX_TRANSFORM_PRODUCT) return multiply;
+  return transform->kind == EX_TRANSFORM_ADDITIVE && transform->factor != 0 ? add_up : NULL;
 }
 
 /* ---- ensemble ----------------------------------------------------------------- */
@@ -104,24 +118,16 @@ static enum ex_status combine(struct ex_onnx_walk *walk, int32_t point, const ch
 
 /* ------------------------------------------------------------------------------- */
 
-/* Kinds that run through all heads so far, in order; NULL: another. */
-static const char *(*running(const struct ex_transform *transform))(struct ex_onnx_walk *walk,
-                                                                    int32_t point,
-                                                                    const char *raw) {
-  if (transform->kind == EX_TRANSFORM_PRODUCT) return multiply;
-  return transform->kind == EX_TRANSFORM_ADDITIVE && transform->factor != 0 ? add_up : NULL;
-}
-
 static enum ex_status transformed(struct ex_onnx_walk *walk, int32_t point, const char **answer,
                                   struct ex_error *err) {
   const struct ex_transform *transform = &walk->net->transform;
-  const char *(*run)(struct ex_onnx_walk *, int32_t, const char *) = running(transform);
+  running *run = running_of(transform);
   if (transform->ensemble != NULL && transform->ensemble->row[point] != NULL)
     return combine(walk, point, answer, err);
   for (int32_t p = run != NULL ? walk->n_summed : point; p <= point; p++) {
     EX_TRY(ex__onnx_make(walk, walk->net->points[p].output, err));
     *answer = walk->value[walk->net->points[p].output];
-    if (run != NULL) *answer = run(walk, p, *answer);
+    if (run != NULL) *answer = run(walk, p, *answer, p == point);
   }
   if (run != NULL) walk->n_summed = point + 1;
   return EX_OK;
@@ -138,9 +144,12 @@ enum ex_status ex__onnx_answer(struct ex_onnx_walk *walk, int32_t point, const c
 }
 
 void ex__onnx_forget(struct ex_onnx_walk *walk, int32_t point) {
+  const int32_t last = walk->net->n_points - 1;
   uint32_t needed = 0;
-  for (int32_t p = point + 1; p < walk->net->n_points; p++)
+  for (int32_t p = point; p < last;) {
+    p = ex__onnx_next_exit(walk, p);
     needed |= ex__transform_needs(&walk->net->transform, p);
-  for (int32_t p = 0; p < walk->net->n_points; p++)
+  }
+  for (int32_t p = 0; p <= last; p++)
     if ((needed >> p & 1) == 0) walk->carried[EX_CARRIED_OPINION + p] = NULL;
 }

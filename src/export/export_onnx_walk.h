@@ -34,8 +34,11 @@ struct ex_onnx_walk {
    * them, because their answers are finite and they did not jump over this exit; and the
    * score of the gate, where the rule reads it [batch][1]. */
   const char *looks, *gate;
+  bool looks_again; /* the rule looks at a later exit, too */
 };
 
+/* The first exit after `point` that the rule looks at, or the last. */
+int32_t ex__onnx_next_exit(const struct ex_onnx_walk *walk, int32_t point);
 /* The value of a node of the network, and what it needs. */
 enum ex_status ex__onnx_make(struct ex_onnx_walk *walk, int32_t id, struct ex_error *err);
 
@@ -111,11 +114,13 @@ enum ex_status ex__onnx_rule_find(struct ex_rule_values *values, const struct ex
 /* Of rules that learned from samples; the last has no name. */
 extern const struct ex_onnx_rule ex__onnx_learned_rules[];
 
-/* What is carried, or `otherwise`, a scalar, where nothing is yet. */
-const char *ex__onnx_recall(struct ex_onnx_walk *walk, int32_t carried, const char *otherwise);
-/* Carries a value from here on, for inputs that the rule looks at. */
+/* What is carried, or a scalar of this number where nothing is yet. */
+const char *ex__onnx_recall(struct ex_onnx_walk *walk, int32_t carried,
+                            enum ex_onnx_element element, double otherwise);
+/* Carries `value` from here on for inputs that the rule looks at, and for others what was
+ * recalled, `before`. Nothing where the rule looks at no later exit. */
 void ex__onnx_remember(struct ex_onnx_walk *walk, int32_t carried, const char *value,
-                       const char *otherwise);
+                       const char *before);
 /* The threshold of an exit, a scalar. */
 const char *ex__onnx_threshold(struct ex_onnx_walk *walk, int32_t point, double none);
 
