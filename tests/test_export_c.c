@@ -453,8 +453,8 @@ static void labels_are_those_of_the_model(void **state) {
                                     "?\?/ */ //",
                                     "",
                                     "9",
-                                    "\001"
-                                    "7",
+                                    ("\001"
+                                     "7"),
                                     "%s",
                                     "last"};
   ex_model *plain = odd_model(true, true), *model;

@@ -251,7 +251,7 @@ static void steps_of_an_encoder(void **state) {
       .batch = 2, .mode = EX_MODE_INFER, .backend = EX_BACKEND_FAST, .threads = 1};
   ex_program *program;
   assert_ok(ex__program_new(net.graph, 0, net.params, net.buffers, &options, &program, &err), &err);
-  struct ex_text text = {NULL};
+  struct ex_text text = {0};
   ex__program_describe(program, &text);
   assert_null(strstr(text.data, "arithmetic "));
   assert_null(strstr(text.data, "gelu "));
