@@ -5,6 +5,7 @@
  * 1e-5 of its threshold.
  */
 #include "tests/export_fixture.h"
+#include "tests/odd_network.h"
 
 #define LENET "{\"architecture\": \"branchynet_lenet\", \"ceil-mode\": true}"
 #define RESIDUAL                                      \
@@ -139,59 +140,6 @@ static void alexnet(void **state) {
 }
 
 /* ---- what the zoo lacks ------------------------------------------------------ */
-
-static int32_t conv(ex_builder *b, const char *name, int32_t x, const struct ex_conv2d *attr) {
-  return ex__builder_op(b, "conv2d", name, attr, &x, 1);
-}
-
-static int32_t op(ex_builder *b, const char *name, const void *attr, int32_t x) {
-  return ex__builder_op(b, name, NULL, attr, &x, 1);
-}
-
-/* Groups, dilation, uneven kernels; pools with padding, rounded up, and adaptive; a norm
- * and a relu by themselves; slice, softmax and sigmoid on maps. */
-static int32_t odd_body(ex_builder *b, int32_t x, bool smooth) {
-  x = conv(b, "uneven", x, &(struct ex_conv2d){8, 3, 2, 2, 2, 1, 1, 1, 1});
-  x = op(b, "avg_pool", &(struct ex_pool){3, 2, 1, 1, 0}, ex__builder_relu(b, x));
-  x = ex__builder_batch_norm(b, "alone", x);
-  int32_t grouped = conv(b, "grouped", x, &(struct ex_conv2d){6, 3, 3, 1, 2, 2, 2, 2, 0});
-  int32_t parts[] = {smooth ? op(b, "softmax", NULL, grouped) : grouped,
-                     op(b, "slice", &(struct ex_slice){1, 5}, x),
-                     smooth ? op(b, "sigmoid", NULL, ex__builder_relu(b, x))
-                            : ex__builder_relu(b, x)};
-  return ex__builder_concat(b, parts, 3);
-}
-
-/* A head whose features others than linear layers read, and one that reads an earlier. */
-static int32_t odd_head(ex_builder *b, int32_t x, int32_t earlier) {
-  ex__builder_head(b);
-  int32_t mean = op(b, "adaptive_pool", &(struct ex_adaptive_pool){3, 2, 0}, x);
-  int32_t most = op(b, "adaptive_pool", &(struct ex_adaptive_pool){3, 2, 1}, x);
-  int32_t in[] = {ex__builder_flatten(b, mean), ex__builder_flatten(b, most), earlier};
-  int32_t all = ex__builder_concat(b, in, earlier >= 0 ? 3 : 2);
-  int32_t output = ex__builder_linear(b, "fc", all, 10);
-  ex__builder_point(b, output, -1, earlier >= 0 ? 1 : 0);
-  return output;
-}
-
-/* `linked`: with a head that reads an earlier: float alone. */
-static ex_model *odd_model(bool smooth, bool linked) {
-  struct ex_error err = {0};
-  ex_builder *b;
-  ex_net *net;
-  assert_ok(ex__builder_new(&(struct ex_shape){3, {2, 17, 15}}, 10, &b, &err), &err);
-  ex__builder_stage(b);
-  int32_t x = odd_body(b, ex__builder_input(b), smooth);
-  int32_t first = odd_head(b, x, -1);
-  ex__builder_stage(b);
-  x = op(b, "dropout", &(struct ex_dropout){0.5}, ex__builder_conv(b, "next", x, 6, 3, 1, 1, true));
-  odd_head(b, ex__builder_relu(b, x), -1);
-  ex__builder_stage(b);
-  x = op(b, "max_pool", &(struct ex_pool){3, 2, 1, 1, 0}, x);
-  odd_head(b, x, linked ? first : -1);
-  assert_ok(ex__builder_finish(b, 4, &net, &err), &err);
-  return export_model_of(net);
-}
 
 static void odd_layers(void **state) {
   (void)state;
@@ -441,53 +389,6 @@ static void transforms(void **state) {
   ex_model_free(model);
 }
 
-/* ---- labels ------------------------------------------------------------------ */
-
-/* The compiler reads the labels that the model has, whatever is in them. */
-static void labels_are_those_of_the_model(void **state) {
-  (void)state;
-  static const char *const odd[] = {"a \"bag\"",
-                                    "back\\slash",
-                                    "two\nlines",
-                                    "na\xc3\xafve",
-                                    "?\?/ */ //",
-                                    "",
-                                    "9",
-                                    ("\001"
-                                     "7"),
-                                    "%s",
-                                    "last"};
-  ex_model *plain = odd_model(true, true), *model;
-  struct ex_error err = {0};
-  assert_ok(ex__model_new(plain->net, &plain->preprocess, odd, &model, &err), &err);
-  ex_policy policy = export_policy(model, "fixed");
-  const struct ex_export_c job = {.model = model, .policy = &policy, .name = "net"};
-  struct exported exported = export_compile(&job);
-  char command[512], path[96];
-  snprintf(path, sizeof path, "%s/labels.c", exported.folder);
-  FILE *file = fopen(path, "w");
-  assert_non_null(file);
-  fputs("#include \"net.h\"\nextern const char *const labels[];\n"
-        "const char *const labels[] = NET_LABELS;\n",
-        file);
-  assert_int_equal(fclose(file), 0);
-  snprintf(command, sizeof command,
-           "cc -std=c99 -Wall -Wextra -Wpedantic -Werror -shared -fPIC -o %s/labels.so %s",
-           exported.folder, path);
-  assert_int_equal(system(command), 0);
-  snprintf(path, sizeof path, "%s/labels.so", exported.folder);
-  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  assert_non_null(library);
-  const char *const *labels = dlsym(library, "labels");
-  assert_non_null(labels);
-  for (int32_t c = 0; c < 10; c++) assert_string_equal(labels[c], odd[c]);
-  dlclose(library);
-  export_close(&exported);
-  plain->net = NULL; /* which `model` has taken */
-  ex_model_free(plain);
-  ex_model_free(model);
-}
-
 /* ---- refusals ---------------------------------------------------------------- */
 
 static void refuses(const ex_model *model, const ex_policy *policy, const char *name,
@@ -546,7 +447,6 @@ int main(void) {
       cmocka_unit_test(memory_is_used_again),
       cmocka_unit_test(int8_networks),
       cmocka_unit_test(int8_is_refused_where_it_cannot_be),
-      cmocka_unit_test(labels_are_those_of_the_model),
       cmocka_unit_test(what_cannot_be_written_is_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
